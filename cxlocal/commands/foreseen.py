@@ -80,7 +80,7 @@ def told_leaving(record: RunRecord, environment: str) -> list[str]:
     """What would be taken away of components that the plan has no more, a line for each."""
     plan = record.plan
     instance = plan.environment(environment).instance(record.run)
-    here = {one.name for one in components_in(plan, environment)}
+    here = {one.name for one in components_in(plan, environment) if not one.in_place}
     standing = Counter(
         one.component
         for one in standing_in(record.journal, plan.deliverable, instance)
@@ -101,7 +101,7 @@ def told_turns(plan: Plan, environment: str, again: Mapping[str, int]) -> list[s
         + (
             f"{counted(again[one.name], 'instance')} that served before, given traffic again"
             if one.name in again
-            else f"{counted(one.count, 'new instance')}, {_way(one)}"
+            else _way(one)
         )
         for one in components_in(plan, environment)
         if not one.mutable
@@ -109,10 +109,13 @@ def told_turns(plan: Plan, environment: str, again: Mapping[str, int]) -> list[s
 
 
 def _way(one: Component) -> str:
+    if one.rotates_itself:
+        return "applied when all others are ready; what serves is applied again where the deployment fails"
+    new = counted(one.count, "new instance")
     if one.overlap is False:
-        return "made once the old ones are stopped: until they run nothing of it does"
+        return f"{new}, made once the old ones are stopped: until they run nothing of it does"
     if not one.behind:
-        return "beside the old ones until these are taken away"
+        return f"{new}, beside the old ones until these are taken away"
     steps = [
         f"{step.weight} %"
         + (f" for {duration_text(step.hold_seconds)}" if step.hold_seconds else "")
@@ -123,7 +126,7 @@ def _way(one: Component) -> str:
         if one.keep_old_seconds
         else ""
     )
-    return f"turned in behind {one.behind} at {', then '.join(steps) or 'once'}{kept}"
+    return f"{new}, turned in behind {one.behind} at {', then '.join(steps) or 'once'}{kept}"
 
 
 def show_plan(app: App, journal: Journal | None, request: Request, *, as_json: bool) -> None:

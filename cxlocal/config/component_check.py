@@ -14,12 +14,6 @@ FULL_WEIGHT = 100
 def component(table: Component, where: Where) -> None:
     """What is replaced has instances and stands behind something; what is changed in place does not."""
     check_difference(table, where)
-    if table.was and not table.mutable:
-        raise problem(
-            where, "was is for what is changed in place, and this one is replaced",
-            why="its instances go when its name does, and new ones take their place",
-            hint="take was out, or add mutable = true", key="was",
-        )  # fmt: skip
     if not table.overlap and (table.mutable or table.behind):
         raise problem(
             where, "overlap = false is for what is replaced and stands behind nothing",

@@ -6,7 +6,7 @@ manager), so that a plan can be made and shown without loading a single plugin.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from cxlocal.domain import variable_part
 from cxlocal.errors import ConfigError
 from cxlocal.hooks.tool import Tool, verbs_of
 from cxlocal.plan.components import differing
-from cxlocal.plan.placeholders import used_in
+from cxlocal.plan.placeholders import used_components, used_in
 from cxlocal.plan.types import Component, Environment, Plan, Stage, Target
 
 Find = Callable[[str], type[Tool]]
@@ -41,7 +41,8 @@ def bind(plan: Plan, find: Find, check: Check, *, file: str = "cx.toml") -> Plan
         targets=tuple(_target(one, find, check, file) for one in plan.published_to) or plan.targets,
     )
     if found.components is not msgspec.UNSET:
-        _check_components(found, found.components, find, check, file)
+        components = _components(found, found.components, find, check, file)
+        found = msgspec.structs.replace(found, components=components)
     return found
 
 
@@ -105,30 +106,105 @@ def _target(one: Target, find: Find, check: Check, file: str) -> Target:
     return one
 
 
-def _check_components(
+def _components(
     plan: Plan, components: tuple[Component, ...], find: Find, check: Check, file: str
-) -> None:
-    """The tool of each component can do what is asked of it, with the options of every environment."""
+) -> tuple[Component, ...]:
+    """Those that rotate themselves are marked. The tool of each can do what is asked of it, with the options of every
+    environment."""
     balancers = {one.behind for one in components}
+    found = []
     for one in components:
         where = Where(file, "component", one.name)
         can = verbs_of(_checked(one.tool, one.options, find, check, where), one.options)
         ways = _ways(one, balancers)
-        if not any(set(way) <= set(can) for way in ways):
+        if _rotates_itself(one, can):
+            one = msgspec.structs.replace(one, itself=True)
+        elif not any(set(way) <= set(can) for way in ways):
             raise problem(
                 where,
                 f"the tool {one.tool!r} cannot {' and '.join(verb for verb in ways[0] if verb not in can)}",
                 why=f"it can {', '.join(can) or 'do nothing'}",
-                hint="choose another tool, or write mutable = true where it changes things in place"
-                if not one.mutable else "choose another tool",
+                hint=_way_out(one, can),
                 key="tool",
                 name="no-such-verb",
+            )  # fmt: skip
+        if one.was and not one.in_place:
+            raise problem(
+                where, "was is for what is changed in place, and this one is replaced",
+                why="its instances go when its name does, and new ones take their place",
+                hint="take was out, or add mutable = true", key="was",
             )  # fmt: skip
         for place in plan.environments:
             if place.components is not msgspec.UNSET and one.name in place.components:
                 here = differing(one, place.components[one.name])
                 inner = Where(file, "component", f"{one.name} in {place.name}")
                 _checked(one.tool, here.options, find, check, inner)
+                _refuse_for_itself(here, inner)
+        _refuse_for_itself(one, where)
+        found.append(one)
+    _refuse_early(found, file)
+    return tuple(found)
+
+
+def _rotates_itself(one: Component, can: tuple[str, ...]) -> bool:
+    """Whether its tool applies its artifact, and makes no instances that could be turned (Compose, Helm, a PaaS)."""
+    return not one.mutable and bool(one.artifact) and "apply" in can and "create" not in can
+
+
+def _way_out(one: Component, can: tuple[str, ...]) -> str:
+    if one.mutable:
+        return "choose another tool"
+    if "apply" in can:
+        return (
+            "name the artifact that it applies, and it rotates itself; or write mutable = true where it"
+            " changes things in place"
+        )
+    return "choose another tool, or write mutable = true where it changes things in place"
+
+
+FOR_INSTANCES = (
+    ("behind", "its tool turns what comes to it by itself, and a balancer has no instances to weigh"),
+    ("rollout", "it is applied as a whole: there are no weights, so no steps between"),
+    ("count", "how many of it there are its own tool says"),
+    ("hosts", "where it runs its own tool says"),
+    ("min_hosts", "where it runs its own tool says"),
+    ("overlap", "whether two of it run at once its own tool says"),
+    ("keep_old_seconds", "nothing of the version before stays: going back applies that version again"),
+    ("drain_seconds", "what is under way its own tool lets end"),
+)  # fmt: skip
+"""Settings of what has instances, and why they mean nothing where a component rotates itself."""
+WITHOUT = Component(name="", tool="")
+
+
+def _refuse_for_itself(one: Component, where: Where) -> None:
+    """Raise ConfigError for a setting that means nothing where a component rotates itself."""
+    for name, why in FOR_INSTANCES if one.rotates_itself else ():
+        if getattr(one, name) not in (
+            getattr(WITHOUT, name),
+            0 if name == "drain_seconds" else None,
+        ):
+            key = name.removesuffix("_seconds")
+            raise problem(
+                where, f"{key} is for what has instances, and this one rotates itself",
+                why=f"{one.tool} has apply and no create; {why}",
+                hint=f"take {key} out, or choose a tool that creates instances", key=key,
+                name="rotates-itself",
+            )  # fmt: skip
+
+
+def _refuse_early(components: Sequence[Component], file: str) -> None:
+    """Raise ConfigError where one wants what another says that is applied later, as that rotates itself."""
+    itself = {one.name for one in components if one.rotates_itself}
+    for one in components:
+        early = used_components({"env": one.env, "with": one.options}) & itself
+        if early and not one.rotates_itself:
+            [name, *_] = sorted(early)
+            raise problem(
+                Where(file, "component", one.name), f"it wants what {name} says, which rotates itself",
+                why=f"{name} is applied when all others are ready, so it has said nothing by then",
+                hint=f"write its address, or mutable = true in [components.{name}]: then it comes"
+                " first, and is not taken back", key="with", name="said-too-late",
+            )  # fmt: skip
 
 
 def _ways(one: Component, balancers: set[str]) -> tuple[tuple[str, ...], ...]:

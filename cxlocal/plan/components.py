@@ -95,12 +95,26 @@ def departed(
 ) -> list[str]:  # fmt: skip
     """Mutable components that stand somewhere and that ``now`` has no more, under whatever name: those that a tool
     made (``standing``), and those of the plan ``before`` that were not given, but for what is ``accounted`` for."""
-    here = {name for one in now for name in (one.name, one.was or "")}
+    here = {name for one in now if one.in_place for name in (one.name, one.was or "")}
     made = list(standing)
     kept = [
         one.name for one in before if one.mutable and not one.is_given and one.name not in accounted
     ]
     return [one for one in dict.fromkeys([*made, *kept]) if one not in here]
+
+
+def turning_order(components: Iterable[plan.Component]) -> list[plan.Component]:
+    """Components in the order in which they come to their new version once all are ready: each after those it needs,
+    and what rotates itself after all that need none such, as its way back is the longest."""
+    late: set[str] = set()
+    first, then = [], []
+    for one in components:  # each after those it needs
+        if one.rotates_itself or late.intersection(one.needs):
+            late.add(one.name)
+            then.append(one)
+        else:
+            first.append(one)
+    return [*first, *then]
 
 
 def may_go_without(one: plan.Component, lost: Collection[str]) -> bool:

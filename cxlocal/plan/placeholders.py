@@ -217,13 +217,24 @@ def used_in(text: str) -> str:
 
 def used_artifacts(options: Mapping[str, Any]) -> tuple[str, ...]:
     """The artifacts that placeholders in ``options`` name, sorted."""
+    found = _used(options, "artifact.")
+    return tuple(sorted({name.rpartition(".")[0] for name in found}))
+
+
+def used_components(options: Mapping[str, Any]) -> set[str]:
+    """The components of which placeholders in ``options`` want what they said."""
+    return {name.partition(".")[0] for name in _used(options, "component.")}
+
+
+def _used(options: Mapping[str, Any], kind: str) -> set[str]:
+    """What follows ``kind`` in the placeholders of ``options``."""
     found: set[str] = set()
 
     def note(name: str) -> str:
-        if name.startswith("artifact."):
-            found.add(name.removeprefix("artifact.").rpartition(".")[0])
+        if name.startswith(kind):
+            found.add(name.removeprefix(kind))
         return ""
 
     for value in options.values():
         _mapped(value, note)
-    return tuple(sorted(found))
+    return found

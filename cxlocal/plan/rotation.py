@@ -48,6 +48,8 @@ class Deed(StrEnum):
     """Ask a new one, alone, whether it is well."""
     ROTATE = "rotate"
     """Set the weights, and write the turn beside them."""
+    APPLY = "apply"
+    """Have what rotates itself come to one version as a whole; harmless where it is there already."""
     HOLD = "hold"
     """Wait with these weights, then check again."""
     CUTOVER = "cutover"
@@ -68,7 +70,9 @@ class Deed(StrEnum):
     """Nothing is left to do."""
 
 
-CHANGING = frozenset({Deed.CREATE, Deed.PAUSE, Deed.START, Deed.ROTATE, Deed.CUTOVER, Deed.REMOVE})
+CHANGING = frozenset(
+    {Deed.CREATE, Deed.PAUSE, Deed.START, Deed.ROTATE, Deed.APPLY, Deed.CUTOVER, Deed.REMOVE}
+)
 """What nobody may do whose turn is over."""
 
 
@@ -84,6 +88,9 @@ class Wanted(NamedTuple):
     """Weights of the new ones together, in percent, one after the other; the last is ``FULL``."""
     overlap: bool = True
     """New ones may run beside old ones. Otherwise all of one side are stopped before one of the other begins."""
+    itself: bool = False
+    """It rotates itself: one place that is applied to, with no instances to make, weigh or drain. Each version that it
+    was to come to is a resource of its own; while one stands that does not serve, the place may be at either."""
 
 
 class Resource(NamedTuple):
@@ -108,7 +115,8 @@ class Seen(NamedTuple):
     well: Mapping[str, bool] = {}
     """Of those that were asked: whether they are well."""
     weights: Mapping[str, int] = {}
-    """At the balancer; who is not named gets nothing."""
+    """At the balancer; who is not named gets nothing. Of what rotates itself: the one that it is at as a whole,
+    where that is known."""
     busy: frozenset[str] = frozenset()
     """Where something is still under way."""
     fence: int = 0
@@ -169,10 +177,12 @@ def _rise(wanted: Wanted, resources: Sequence[Resource], seen: Seen) -> Action:
         return Action(Deed.FAIL)
     if len(fresh) < wanted.total:
         return Action(Deed.INTEND)
+    if wanted.itself and (applied := _turn(wanted, seen, shares(fresh, (), FULL))):
+        return applied
     if switched := _switch(wanted, resources, seen, fresh):
         return switched
     for one in fresh:
-        if one not in seen.running:
+        if one not in seen.running and not wanted.itself:
             return Action(Deed.CREATE, one)
     for one in fresh:
         if one not in seen.well:
@@ -187,7 +197,7 @@ def _rise(wanted: Wanted, resources: Sequence[Resource], seen: Seen) -> Action:
 def _fall(wanted: Wanted, resources: Sequence[Resource], seen: Seen) -> Action:
     turned = _turn(wanted, seen, shares((), _serving(resources), 0))
     turned = turned or _switch(wanted, resources, seen, _serving(resources))
-    return turned or _clear((one for one in resources if one.fresh or one.gone), seen)
+    return turned or _clear(wanted, (one for one in resources if one.fresh or one.gone), seen)
 
 
 def _settle(wanted: Wanted, resources: Sequence[Resource], seen: Seen) -> Action:
@@ -200,7 +210,7 @@ def _settle(wanted: Wanted, resources: Sequence[Resource], seen: Seen) -> Action
         return Action(Deed.JUDGE if seen.judged is None else Deed.FAIL)
     if not seen.shared:
         return Action(Deed.DONE)
-    return _clear((one for one in resources if not one.serves and not one.kept), seen)
+    return _clear(wanted, (one for one in resources if not one.serves and not one.kept), seen)
 
 
 def _return(wanted: Wanted, resources: Sequence[Resource], seen: Seen) -> Action:
@@ -212,7 +222,7 @@ def _return(wanted: Wanted, resources: Sequence[Resource], seen: Seen) -> Action
         return Action(Deed.CUTOVER)
     if not seen.shared:
         return Action(Deed.DONE)
-    return _clear((one for one in resources if one.fresh or one.gone), seen)
+    return _clear(wanted, (one for one in resources if one.fresh or one.gone), seen)
 
 
 def _serving(resources: Sequence[Resource]) -> list[str]:
@@ -221,7 +231,11 @@ def _serving(resources: Sequence[Resource]) -> list[str]:
 
 def _turn(wanted: Wanted, seen: Seen, weights: Mapping[str, int]) -> Action | None:
     """Weights are set where they are others, and also where they are right and somebody else set them:
-    from then on whoever had the turn before is refused there."""
+    from then on whoever had the turn before is refused there. What rotates itself is applied to where it is not known
+    to be there."""
+    if wanted.itself:
+        known = not weights or seen.weights == weights
+        return None if known else Action(Deed.APPLY, next(iter(weights)), weights)
     if seen.weights != weights or seen.fence < wanted.turn:
         return Action(Deed.ROTATE, weights=weights)
     return None
@@ -242,10 +256,12 @@ def _switch(
     return None
 
 
-def _clear(resources: Iterable[Resource], seen: Seen) -> Action:
-    """Take away what gets nothing new any more: each is drained first, and recorded last."""
+def _clear(wanted: Wanted, resources: Iterable[Resource], seen: Seen) -> Action:
+    """Take away what gets nothing new any more: each is drained first, and recorded last. Of what rotates itself
+    nothing is left to be taken away where it is at something else."""
+    elsewhere = wanted.itself and bool(seen.weights)
     for one in resources:
-        if one.id in seen.running:
+        if one.id in seen.running and not (elsewhere and one.id not in seen.weights):
             return Action(Deed.DRAIN if one.id in seen.busy else Deed.REMOVE, one.id)
         if not one.gone:
             return Action(Deed.GONE, one.id)

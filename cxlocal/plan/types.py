@@ -173,6 +173,18 @@ class Component(Part, frozen=True, kw_only=True):
     """On how many of its hosts instances must be made; unset: on all."""
     overlap: bool | UnsetType = UNSET
     """False: the old ones are stopped before new ones are made; unset: they run beside each other."""
+    itself: bool | UnsetType = UNSET
+    """True, filled in by ``bind``: its tool applies an artifact and creates nothing, so it rotates itself."""
+
+    @property
+    def rotates_itself(self) -> bool:
+        """Its tool brings one version in the place of another, and there is only the one place."""
+        return self.itself is True
+
+    @property
+    def in_place(self) -> bool:
+        """It has no instances that come and go: it is changed in place, or rotates itself."""
+        return self.mutable or self.rotates_itself
 
     @property
     def is_given(self) -> bool:

@@ -30,7 +30,7 @@ _VIEW_COLUMNS = {
         stage_run | Stage run that made it.
         machine | Mark of the machine that made it; empty where it has none.
         node | Id of the journal chain that made it.
-        verb | What its tool was asked: create, provision or deploy.
+        verb | What its tool was asked: create, apply, provision or deploy.
         host | Host it was made on; empty where its component names none.
         address | Where it answers; empty where that is not known.
         deployment | Deployment it was made for.

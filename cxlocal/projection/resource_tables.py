@@ -43,7 +43,7 @@ RESOURCE = Table(
     stage_run TEXT intended | Stage run that made it; empty where none did.
     deployment TEXT intended | Deployment it was made for; empty where none is known.
     tool TEXT intended | Tool that made it, and takes it away.
-    verb TEXT intended | What the tool was asked: create (of a component), provision or deploy.
+    verb TEXT intended | What the tool was asked: create (of a component), apply (of one that rotates itself), provision or deploy.
     version TEXT intended | Version that it runs; empty where it is not one of a component.
     host TEXT intended | Host it was made on; empty where its component names none.
     address TEXT intended | Where it answers; empty where that is not known.

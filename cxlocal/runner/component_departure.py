@@ -63,7 +63,7 @@ def refuse_departed(record: RunRecord, stage: Stage) -> None:
 def leaving(site: Site) -> list[tuple[Component, list[Made]]]:
     """What stands there of components that are replaced and that the plan has no more: each as the plan of its
     newest instance had it, so that its balancer is told and it is drained as that says."""
-    names = {one.name for one in site.components}
+    names = {one.name for one in site.components if not one.in_place}
     groups: dict[str, list[Made]] = {}
     for made in recorded.of_components(site):
         if made.component not in names and made.verb == recorded.CREATE:
@@ -100,7 +100,7 @@ def refuse_present(plan: Plan, environment: str, component: str) -> None:
     """Raise UsageError where the plan still has a mutable component that it changes there: the next deployment
     would."""
     here = components_in(plan, environment) if environment in _names(plan) else ()
-    if any(one.name == component and one.mutable and not one.is_given for one in here):
+    if any(one.name == component and one.in_place and not one.is_given for one in here):
         raise UsageError(
             f"{component} of {environment} is still in the file",
             why="the next deployment there changes it",
@@ -193,7 +193,7 @@ def _named(journal: Journal, deliverable: str, instance: str, component: str) ->
 
 def _standing(journal: Journal, deliverable: str, instance: str) -> list[Made]:
     made = standing_in(journal, deliverable, instance)
-    return [one for one in made if one.is_component and one.verb == recorded.PROVISION]
+    return [one for one in made if one.is_component and one.verb in recorded.IN_PLACE]
 
 
 def _before(

@@ -12,15 +12,18 @@ from typing import Any
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused
 from cxlocal.events.document import Draft
-from cxlocal.hooks.tool import Applied, Observed
+from cxlocal.hooks.tool import Observed
+from cxlocal.plan.components import turning_order
 from cxlocal.plan.rotation import Deed, Phase
 from cxlocal.plan.types import Component
 from cxlocal.processes.child import End
 from cxlocal.runner import component_record as recorded
 from cxlocal.runner.admission import begin
+from cxlocal.runner.component_apply import apply_one
 from cxlocal.runner.component_departure import half_applied, leaving, refuse_departed
+from cxlocal.runner.component_itself import Former, OwnRotation, look_back, own_rotations
 from cxlocal.runner.component_look import SERVING_SECONDS, Halt, Looked, Lookout, with_strangers
-from cxlocal.runner.component_preview import Foreseen, preview, standing
+from cxlocal.runner.component_preview import Foreseen, preview
 from cxlocal.runner.component_rotation import CLEARING, Rotation, Stands
 from cxlocal.runner.component_way_back import WayBack, refuse_lost_turn
 from cxlocal.runner.fetching import fetch_missing
@@ -42,7 +45,8 @@ class Deployment:
         self.site = site
         self.lasting = site.environment.lifetime == "lasting"
         self.mutable = [one for one in site.components if one.mutable]
-        self.replaced = [one for one in site.components if not one.mutable]
+        self.turned = turning_order(one for one in site.components if not one.mutable)
+        """All that come to a new version by a rotation, in the order of that."""
         self.rotations: list[Rotation] = []
         self.leaving: list[Rotation] = []
         """Of components that left the file: they go once the new ones serve."""
@@ -52,6 +56,8 @@ class Deployment:
         self._lookout = Lookout(site, self._flag)
         self._known = 0
         self._id = ""
+        self._before: dict[str, tuple[Former | None, str]] = {}
+        """What serves of those that rotate themselves, and why it could not be applied again."""
         self.foreseen: list[Foreseen] = []
         """What changing the mutable ones would come to."""
         self.former: dict[str, tuple[Made, ...]] = {}
@@ -84,7 +90,8 @@ class Deployment:
         granted = site.work.turn_at(site.stage)
         journal, name = site.work.record.journal, site.work.plan.deliverable
         self._known = recorded.known_turn(journal, name, site.instance, granted)
-        fences = [one.turn for one in self.looked.balancers.values()]
+        shown = (*self.looked.balancers.values(), *self.looked.itself.values())
+        fences = [one.turn for one in shown]
         site.turn = granted or 1 + max([self._known, *fences])
         self._refuse_unknown_turn(max(fences, default=0))
         if site.work.repair:
@@ -94,10 +101,13 @@ class Deployment:
         names = ", ".join(one.name for one in self.mutable if site.can(one, "apply"))
         if self.former and names and site.work.back:
             site.work.voice.note(f"what was changed in place stays as it is: {names}")
-        if not self.former and site.work.record.version:
+        needed = [one for one in site.components if one.rotates_itself or not self.former]
+        if needed and site.work.record.version and not site.work.repair:
             yield from fetch_missing(site.work)
-            for one in site.components:
+            for one in needed:
                 site.artifact(one)
+        for one in self._lookout.itself:
+            self._before[one.name] = yield from look_back(site, one)
         if not site.work.back and not site.work.repair:
             refuse_departed(site.work.record, site.stage)
             yield from self._preview()
@@ -136,7 +146,7 @@ class Deployment:
     def _change(self) -> Generator[Launch, End, tuple[Outcome, str]]:
         site = self.site
         if self.lasting:
-            services = [one.name for one in self.replaced] or [site.service]
+            services = [one.name for one in self.turned] or [site.service]
             begin(
                 site.work.record, site.stage, site.attempt, site.work.way_of(site.stage),
                 service=services[0], turn=site.turn,
@@ -168,15 +178,19 @@ class Deployment:
         return Outcome.SUCCESS, ""
 
     def _rise(self) -> Generator[Launch, End, None]:
-        self.rotations = [self._rotation(one) for one in self.replaced]
+        self.rotations = [
+            self._itself(one) if one.rotates_itself else self._rotation(one) for one in self.turned
+        ]
         self.leaving = [self._leaving(*one) for one in leaving(self.site)] if self.lasting else []
         for one in self.rotations if not self.site.work.repair else ():
             # A repair turns to what serves first: the rest goes once that is recorded.
             yield from self._take_back(one)
-        if not self.former:
+        if not (self.former or self.site.work.repair):
             yield from self._apply()
         for until in (READY, (Deed.CUTOVER,), (Deed.CUTOVER,)):
             for one in self.rotations:
+                if until == READY and one.component.rotates_itself:
+                    continue
                 if until == (Deed.CUTOVER,) and one.fence:
                     # The balancer may have been restarted meanwhile.
                     yield from self._see(one)
@@ -215,6 +229,13 @@ class Deployment:
         found.see(self.looked.balancers.get(component.name))
         return found
 
+    def _itself(self, component: Component) -> Rotation:
+        before, why = self._before[component.name]
+        return OwnRotation(
+            self.site, component, self.site.payer(), known=self._known, deployment=self._id,
+            before=before, closed=why, shown=self.looked.itself.get(component.name),
+        )  # fmt: skip
+
     def _leaving(self, component: Component, there: Sequence[Made]) -> Rotation:
         stands = Stands(
             serving=tuple(one for one in there if one.serves),
@@ -227,6 +248,9 @@ class Deployment:
 
     def _take_back(self, rotation: Rotation) -> Generator[Launch, End, None]:
         """What an earlier deployment began and did not come to its cutover with goes back first."""
+        if isinstance(rotation, OwnRotation):
+            yield from rotation.take_back()
+            return
         shown = self.looked.balancers.get(rotation.component.name)
         serving = {one.id for one in rotation.stands.serving}
         turned = shown and {one.id for one in shown.resources if one.weight} != serving
@@ -259,7 +283,7 @@ class Deployment:
                 well.append(one)
         changed = False
         for component in self.mutable:
-            changed = (yield from self._apply_one(component)) or changed
+            changed = (yield from apply_one(self.site, component, self._say)) or changed
         for one in well if changed else ():
             said = yield from self._ask_serving(one, SERVING_SECONDS)
             if said.why:
@@ -268,68 +292,6 @@ class Deployment:
     def _ask_serving(self, rotation: Rotation, within: float) -> Generator[Launch, End, Said]:
         there = [one.address for one in rotation.stands.serving]
         return (yield from self.site.probe(rotation.component, there, within_seconds=within))
-
-    def _apply_one(self, component: Component) -> Generator[Launch, End, bool]:
-        """Whether anything is different now."""
-        site = self.site
-        yield from self._provision(component)
-        if not site.can(component, "apply"):
-            return False
-        made = standing(site, component.name)
-
-        def keep(handle: object) -> None:
-            if made:
-                recorded.note_made(
-                    site, component, made["resource"], made["host"], "", handle=handle,
-                    verb=recorded.PROVISION,
-                )  # fmt: skip
-
-        found = yield from site.ask(
-            component, "apply", on_intend=keep, artifact=site.artifact(component), **made
-        )
-        if found.outcome == Outcome.SUCCESS:
-            assert isinstance(found.result, Applied)
-            site.hear(component, found.result.outputs, found.secrets)
-            self._rename(component)
-            return found.result.changed
-        left = found.result
-        if isinstance(left, Applied) and left.changed and found.outcome != Outcome.CANCEL:
-            steps = f" after {left.last}" if left.last else ""
-            steps += f", at {left.open}" if left.open else ""
-            draft = half_applied(site.work.record, site.environment.name, component.name, steps)
-            self._say(draft)
-        raise Halt(found.outcome, f"{component.name}: {found.reason}")
-
-    def _rename(self, component: Component) -> None:
-        """What was made under an earlier name (``was``) has the new one from now on."""
-        made = recorded.standing_of(self.site, component)
-        if made is not None and made.component != component.name:
-            recorded.note_made(
-                self.site, component, made.id, made.host, "", handle=made.handle,
-                verb=recorded.PROVISION,
-            )  # fmt: skip
-
-    def _provision(self, component: Component) -> Generator[Launch, End, None]:
-        """Make a mutable component where it was never made, if somebody can take it away again."""
-        site = self.site
-        if (
-            component.is_given
-            or standing(site, component.name)
-            or not site.can(component, "destroy")
-        ):
-            return
-        [(one, host)] = recorded.intend(site, component, 1, verb=recorded.PROVISION)
-        if not site.can(component, "provision"):
-            return  # 'apply' makes it
-
-        def keep(handle: object) -> None:
-            recorded.note_made(
-                site, component, one, host, "", handle=handle, verb=recorded.PROVISION
-            )
-
-        found = yield from site.ask(component, "provision", resource=one, host=host, on_intend=keep)
-        if found.outcome != Outcome.SUCCESS:
-            raise Halt(found.outcome, f"{component.name}: {found.reason}")
 
     def _cut_over(self) -> None:
         """The commit point."""
@@ -340,7 +302,10 @@ class Deployment:
         before = [made for one in self.rotations for made in one.stands.serving]
         recorded.record_cutover(
             site, after or {site.service: []}, before, first=self._id, uri=self.uri,
-            strangers=self.looked.strangers,
+            strangers=(
+                *self.looked.strangers,
+                *(each for one in own_rotations(self.rotations) for each in one.strangers),
+            ),
         )  # fmt: skip
         for one in self.rotations:
             one.served = True
@@ -348,8 +313,10 @@ class Deployment:
             site.work.uris[site.environment.name] = self.uri
 
     def _where(self) -> str:
-        """Where the environment answers: as its balancer says, or the plan, or its only instance."""
-        for one in self.rotations:
+        """Where the environment answers: as its balancer says, or the plan, or its only instance, or what rotates
+        itself."""
+        replaced = [one for one in self.rotations if not isinstance(one, OwnRotation)]
+        for one in replaced:
             said = one.uri or self.site.said.get(one.component.behind, {}).get("url", "")
             if said:
                 return said
@@ -358,13 +325,17 @@ class Deployment:
         if not self.rotations:
             said = self.site.said.get(self.site.service, {}).get("url", "")
             return said or self.site.environment.uri
-        if self.site.environment.uri or len(self.rotations) != 1:
+        if replaced and self.site.environment.uri:
             return self.site.environment.uri
-        [rotation] = self.rotations
-        addresses = [rotation.addresses.get(one, "") for one in rotation.fresh]
-        if rotation.balancer or len(addresses) != 1 or not addresses[0]:
-            return ""
-        return addresses[0] if "://" in addresses[0] else f"http://{addresses[0]}"
+        # One instance that nothing stands before, or what rotates itself.
+        reached = [
+            one for one in replaced if len(replaced) == 1 and not one.balancer
+        ] + own_rotations(self.rotations)
+        for one in reached:
+            addresses = [at for each in one.fresh if (at := one.addresses.get(each, ""))]
+            if len(addresses) == 1 == len(one.fresh):
+                return addresses[0] if "://" in addresses[0] else f"http://{addresses[0]}"
+        return self.site.environment.uri
 
     # on the nearer side of it
 
@@ -372,19 +343,24 @@ class Deployment:
         """Weights back, and the new ones away; why that could not be done. After a signal only the weights: the
         rest stays due. A repair that comes to nothing leaves all as it is: what it found serves."""
         problems: list[str] = []
+        failed: list[Rotation] = []
+        deed = Deed.DONE
         if self.site.work.repair:
             return ""
+        # What people meet goes back before anything is cleared, which may take long.
+        for until in (CLEARING, ()):
+            for one in [one for one in self.rotations if one not in failed]:
+                try:
+                    deed = yield from one.go(Phase.FALLING, *until)
+                except CxError as problem:
+                    problems.append(words_of(problem))
+                    failed.append(one)
+                if not until and deed in CLEARING and one not in failed:
+                    self.site.work.voice.warn(
+                        f"the new ones of {one.component.name} still stand, without traffic; the next"
+                        " deployment takes them away"
+                    )
         for one in self.rotations:
-            try:
-                deed = yield from one.go(Phase.FALLING)
-            except CxError as problem:
-                problems.append(words_of(problem))
-                continue
-            if deed in CLEARING:
-                self.site.work.voice.warn(
-                    f"the new ones of {one.component.name} still stand, without traffic; the next"
-                    " deployment takes them away"
-                )
             self._tell(one)
         return "; ".join(problems)
 
@@ -414,6 +390,8 @@ class Deployment:
         try:
             yield from self._turn_back(before, why)
         except CxError as problem:
+            for one in self.rotations:
+                self._tell(one)
             then = f"the way back was not to be had: {words_of(problem)}"
         else:
             then = f"{before.version or 'nothing'} serves again{(yield from before.judged())}"
@@ -471,6 +449,10 @@ class Deployment:
                 f"nothing of {rotation.component.name} could be made on {host} in"
                 f" {self.site.environment.name}, and it went on without: {why}",
             )
+        if isinstance(rotation, OwnRotation) and rotation.doubtful:
+            record, place = self.site.work.record, self.site.environment.name
+            self._say(half_applied(record, place, rotation.component.name, ""))
+            rotation.doubtful = False
         for resource in rotation.undrained:
             self._flag(
                 "not-drained",

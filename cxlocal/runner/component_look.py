@@ -15,6 +15,7 @@ from cxlocal.runner import component_record as recorded
 from cxlocal.runner.component_rotation import Stands
 from cxlocal.runner.deployment import known_of, note_observed
 from cxlocal.runner.payer import machine_of
+from cxlocal.runner.placements import live
 from cxlocal.runner.resources import Made, is_of_home
 from cxlocal.runner.site import Site
 from cxlocal.runner.work import Launch
@@ -47,6 +48,8 @@ class Looked(NamedTuple):
     """What is there, by component; of those that can be asked."""
     strangers: tuple[Made, ...] = ()
     """Instances that no record knows, where a person said to go on with them."""
+    itself: Mapping[str, Observed] = MappingProxyType({})
+    """What components that rotate themselves said."""
     away: frozenset[str] = frozenset()
     """Instances that serve in another home, where a person said to go on without them."""
 
@@ -76,7 +79,8 @@ class Lookout:
     def __init__(self, site: Site, flag: Callable[[str, str], None]) -> None:
         self.site = site
         self._flag = flag
-        self.replaced = [one for one in site.components if not one.mutable]
+        self.replaced = [one for one in site.components if not one.in_place]
+        self.itself = [one for one in site.components if one.rotates_itself]
         self._away: set[str] = set()
 
     def look(self) -> Generator[Launch, End, Looked]:
@@ -108,8 +112,33 @@ class Lookout:
                         for each in strangers
                     ]
         yield from self._look_at_own()
+        itself = yield from self._look_at_itself(known)
         away = frozenset(self._away)
-        return Looked(balancers, tuple(returned), there, tuple(strangers), away)
+        return Looked(balancers, tuple(returned), there, tuple(strangers), itself, away)
+
+    def _look_at_itself(self, known: Sequence[Made]) -> Generator[Launch, End, dict[str, Observed]]:
+        """What components that rotate themselves say they are at, where they were deployed and can tell."""
+        site, found = self.site, {}
+        for one in self.itself:
+            rows = [
+                row for row in live(site.work.record, site.instance) if row["service"] == one.name
+            ]
+            if not site.can(one, "observe") or not (rows or site.work.repair):
+                continue
+            seen = yield from self.observe(one)
+            if seen is None:
+                continue
+            found[one.name] = seen
+            expected = {row["version"] for row in rows} | {
+                made.version for made in known if made.component == one.name
+            }
+            if rows and seen.version not in expected:
+                self._flag(
+                    "changed-outside",
+                    f"{site.environment.name} was changed outside: {one.name} is at"
+                    f" {seen.version or 'nothing'}, the journal says {', '.join(sorted(expected))}",
+                )
+        return found
 
     def _look_at_own(self) -> Generator[Launch, End, None]:
         """What a tool that rotates by itself says of a lasting environment where its stage has deployed."""
@@ -267,7 +296,22 @@ class Lookout:
                     name="not-live",
                 )
             found[one.name] = tuple(named)
+        for one in self.itself:
+            self._refuse_other(looked, one)
         return found
+
+    def _refuse_other(self, looked: Looked, component: Component) -> None:
+        """Raise Refused where what rotates itself is at another version than somebody says. One that cannot tell is
+        believed to be there."""
+        seen, version = looked.itself.get(component.name), self.site.work.record.version
+        if seen is not None and seen.version != version:
+            place = self.site.environment.name
+            raise Refused(
+                f"{component.name} of {place} is not at {version}",
+                why=f"it says that it is at {seen.version or 'nothing'}",
+                hint=f"cxlocal deploy {quoted(version)} --to {quoted(place)} brings it there",
+                name="not-live",
+            )
 
     def _way_out(self, versions: Sequence[str]) -> str:
         """What works where another version serves than was said: that one, where a run here made it; else new
@@ -289,7 +333,7 @@ def what_serves(site: Site) -> Generator[Launch, End, tuple[Observed | None, str
     idle = {one.id for one in known if not one.serves}
     versions: set[str] = set()
     instances: dict[str, dict[str, str]] = {}
-    uri, well = "", set[bool | None]()
+    uri, own, well = "", "", set[bool | None]()
     for one in site.components:
         if (one.mutable and not site.stage.tool) or not site.can(one, "observe"):
             continue
@@ -300,6 +344,12 @@ def what_serves(site: Site) -> Generator[Launch, End, tuple[Observed | None, str
             return None, found.reason or str(found.outcome)
         if one.mutable:
             return found.result, ""
+        if one.rotates_itself:
+            versions.add(found.result.version)
+            well.add(found.result.healthy)
+            own = found.result.uri or own
+            instances[one.name] = {"itself": found.result.version}
+            continue
         there = {each.id: each.version for each in found.result.resources}
         weights = (yield from _weights(site, one)) or {}
         serving = {each for each in there if each not in idle or weights.get(each)}
@@ -311,7 +361,8 @@ def what_serves(site: Site) -> Generator[Launch, End, tuple[Observed | None, str
         return None, "no tool of a component can tell"
     healthy = all(well) if well and None not in well else None
     said = {"instances": instances}
-    return Observed(version=", ".join(sorted(versions)), healthy=healthy, uri=uri, details=said), ""
+    where, runs = uri or own, ", ".join(sorted(versions - {""}))
+    return Observed(version=runs, healthy=healthy, uri=where, details=said), ""
 
 
 def _weights(site: Site, component: Component) -> Generator[Launch, End, dict[str, int]]:

@@ -1,4 +1,4 @@
-"""What changing the mutable components of an environment would do, as their tools say."""
+"""What changing the components of an environment in place would do, as their tools say."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOT_MADE = "the run makes what it runs"
 
 
 class Foreseen(NamedTuple):
-    """What one mutable component would come to."""
+    """What one component that is changed in place, or rotates itself, would come to."""
 
     environment: str
     component: str
@@ -52,11 +52,11 @@ class Foreseen(NamedTuple):
 
 
 def preview(site: Site) -> Generator[Launch, End, list[Foreseen]]:
-    """Ask each mutable component whose tool can tell, in their order. One that a run which has not begun makes the
+    """Ask each component in place whose tool can tell, in their order. One that a run which has not begun makes the
     bytes for is asked by that run."""
     found = []
     for one in site.components:
-        if not one.mutable or not site.can(one, "preview"):
+        if not one.in_place or not site.can(one, "preview"):
             continue
         if one.artifact and not site.work.record.version:
             found.append(Foreseen(site.environment.name, one.name, problem=NOT_MADE))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cxlocal.events.belonging import mark_id
 from cxlocal.events.document import Draft
@@ -19,7 +19,11 @@ from cxlocal.runner.placements import deployed_drafts
 from cxlocal.runner.resources import Made, expires_of, standing_in
 from cxlocal.runner.site import Site
 
-CREATE, PROVISION = "create", "provision"
+Keep = Callable[[object], None]
+"""Makes a handle durable before its side effect."""
+CREATE, PROVISION, APPLY = "create", "provision", "apply"
+IN_PLACE = (PROVISION, APPLY)
+"""What asked a tool for something of which there is one: to make it, or what rotates itself to come to a version."""
 KNOWN_TURN = """
 SELECT max(turn) AS turn FROM (
   SELECT max(turn) AS turn FROM deployment_attempt WHERE deliverable = :name AND instance = :place
@@ -40,10 +44,10 @@ def of_components(site: Site) -> list[Made]:
 
 
 def standing_of(site: Site, component: Component) -> Made | None:
-    """A mutable component as it was made there; None where nobody said that it was."""
+    """A component of which there is one as it stands there; None where nobody said that it does."""
     for one in of_components(site):
         if one.component in (component.name, component.was or component.name) and (
-            one.verb == PROVISION
+            one.verb in IN_PLACE
         ):
             return one
     return None
@@ -102,7 +106,9 @@ def note_made(
         site.work.send_first()
 
 
-def stranger(site: Site, component: Component, seen: ObservedResource) -> Made:
+def stranger(
+    site: Site, component: Component, seen: ObservedResource, *, verb: str = CREATE
+) -> Made:
     """An instance that no journal knows, as it says of itself. Nothing is recorded: only a cutover makes it known,
     so that whatever comes to none leaves it a stranger to the next deployment."""
     record, place = site.work.record, site.environment
@@ -111,7 +117,7 @@ def stranger(site: Site, component: Component, seen: ObservedResource) -> Made:
         instance=site.instance, component=component.name, stage=site.stage.name, tool=component.tool,
         options=dict(component.options), handle=None, lifetime=place.lifetime, machine=machine_mark(),
         node=record.journal.node, stage_run=site.stage_run, serves=False, due=True,
-        expires_seconds=expires_of(place), verb=CREATE, host="", address=seen.address,
+        expires_seconds=expires_of(place), verb=verb, host="", address=seen.address,
         version=seen.version, deployment="", weight=0, spare=True, released_at="", keep_seconds=0,
     )  # fmt: skip
 
@@ -121,7 +127,7 @@ def _adopted(site: Site, known: Mapping[str, Component], found: Sequence[Made]) 
     return [
         run_intended(
             site.work.record.ref,
-            _intent(site, known[one.component], one.id, "", CREATE, "")._replace(
+            _intent(site, known[one.component], one.id, "", one.verb, "")._replace(
                 version=one.version, address=one.address, keep_seconds=0
             ),
         )

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Mapping, Sequence
+from typing import ClassVar
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import Refused
@@ -57,6 +58,9 @@ class Stands(NamedTuple):
 
 class Rotation:
     """One component during one deployment."""
+
+    lengthy: ClassVar[tuple[Deed, ...]] = CLEARING
+    """What is not begun any more after a signal."""
 
     def __init__(
         self, site: Site, component: Component, stands: Stands, payer: Payer, *,
@@ -145,7 +149,7 @@ class Rotation:
                 raise self._stopped()
             if action.deed in until or action.deed in (Deed.DONE, Deed.FAIL):
                 return action.deed
-            if self.site.cancelled and action.deed in CLEARING:
+            if self.site.cancelled and action.deed in self.lengthy:
                 return action.deed
             if action.deed in CHANGING:
                 self.site.work.check_turn(self.site.stage)

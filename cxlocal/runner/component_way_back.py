@@ -15,6 +15,7 @@ from cxlocal.events.document import Draft
 from cxlocal.events.resources import Turned, run_cutover
 from cxlocal.processes.child import End
 from cxlocal.runner import component_record as recorded
+from cxlocal.runner.component_itself import OwnRotation
 from cxlocal.runner.component_look import SERVING_SECONDS
 from cxlocal.runner.component_rotation import Rotation
 from cxlocal.runner.placements import live
@@ -59,6 +60,10 @@ class WayBack:
             name = self.site.environment.name
             return f"it was changed in place; cxlocal rollback {quoted(name)} deploys it again"
         for one in self.rotations:
+            if isinstance(one, OwnRotation):
+                if one.closed:
+                    return f"{one.component.name} cannot be applied again: {one.closed}"
+                continue
             if one.component.overlap is False:
                 continue  # They stand still until they are started.
             addresses = [each.address for each in one.stands.serving]

@@ -219,6 +219,7 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
         readers=readers,
     )  # fmt: skip
     work.deployment_reason = request.reason
+    work.machine = machine
     work.turns = turns_of(journal, begun.store, source, machine.voice.warn, begun.why_offline)
     work.send_first = first_sender(journal, begun.store, source, machine.voice.warn)
     if pushed.final is not None and begun.store is not None:
@@ -395,6 +396,7 @@ def make_work(
         secrets=find_secrets(machine, source, record.plan, frozenset(stages), targets=targets),
         readers=find_readers(source.manager, record.plan), run_named=run_named, again=again,
     )  # fmt: skip
+    work.machine = machine
     try:
         work.artifacts = artifacts(record)
         work.untouched.believe(work.artifacts.values())

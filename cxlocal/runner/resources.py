@@ -67,7 +67,7 @@ class Made(NamedTuple):
     environment, serves nowhere and is not kept, and its deployment is over."""
     expires_seconds: int
     verb: str
-    """What made it: create, provision; deploy in histories of interface 1."""
+    """What made it: create, provision, apply; deploy in histories of interface 1."""
     host: str
     address: str
     version: str
@@ -86,7 +86,7 @@ class Made(NamedTuple):
     @property
     def is_component(self) -> bool:
         """It belongs to a component, and not to a stage or to the environment as a whole."""
-        return bool(self.component) and self.verb in ("create", "provision")
+        return bool(self.component) and self.verb in ("create", "provision", "apply")
 
     @property
     def taken_by(self) -> str:

@@ -7,7 +7,8 @@ come for is still done to its end where it leads to the nearer side of the cutov
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,16 @@ from cxlocal.processes.supervisor import Supervisor
 from cxlocal.revision.checkout import checkout
 from cxlocal.revision.filters import agreed_filters
 from cxlocal.revision.removal import remove_checkout
+from cxlocal.revision.repository import resolve
 from cxlocal.runner.health_probe import HealthProbe
 from cxlocal.runner.outcomes import Said, judge
 from cxlocal.runner.payer import HURRIED_SECONDS, Payer, held
 from cxlocal.runner.placements import instance_of
-from cxlocal.runner.products import described
+from cxlocal.runner.products import artifacts, described
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.run_version import stamp
 from cxlocal.runner.work import Launch, Work
-from cxlocal.runner.workspace import Workspace
+from cxlocal.runner.workspace import Workspace, discard, open_workspace
 
 REASON_BYTES = 1000
 WAITING = frozenset({"create", "drain", "observe", "preview"})
@@ -116,6 +118,40 @@ class Site:
         """The id of this attempt."""
         return self.work.stage_run(self.stage.name, self.attempt)
 
+    def unreachable(self, revision: str) -> str:
+        """Why nothing can be checked out of a commit; empty where it can."""
+        try:
+            resolve(self.work.workspace.repository, revision)
+        except CxError as problem:
+            return problem.what
+        return ""
+
+    @contextmanager
+    def as_of(self, record: RunRecord, stage: Stage) -> Iterator[Site]:
+        """The same place as another run deploys there: by its plan, in a checkout of its commit, with its bytes and
+        today's secrets. Raises CxError where something of that is not to be had."""
+        work, plan = self.work, record.plan
+        name = f"{record.run}.again-{record.journal.ids.token()[:8]}"
+        found = open_workspace(
+            work.home, work.workspace.repository, record.revision, name, in_place=False,
+            filters=plan.filters,
+        )  # fmt: skip
+        try:
+            found.make(plan.paths, found.source)
+            stamp(plan, found.project, record.version)
+            other = Work(
+                record=record, manager=work.manager, workspace=found, environ=work.environ,
+                voice=work.voice, secrets=work.secrets, readers={},
+            )  # fmt: skip
+            other.artifacts = artifacts(record, check=False)
+            other.word, other.doors, other.uris = work.word, work.doors, work.uris
+            other.back = not work.back
+            there = Site(other, stage, self.attempt, found.project, self.log, self._variables)
+            there.turn, there.said, there._secret = self.turn, self.said, self._secret
+            yield there
+        finally:
+            discard(found)
+
     def component(self, name: str) -> Component:
         """The component of this name."""
         return next(one for one in self.components if one.name == name)
@@ -125,7 +161,7 @@ class Site:
         its own tool, where that rotates what it creates. None for nothing, and where that left the file."""
         if behind := component.behind:
             return next((one for one in self.components if behind in (one.name, one.was)), None)
-        return component if not component.mutable and self.can(component, "rotate") else None
+        return component if not component.in_place and self.can(component, "rotate") else None
 
     def tool(self, component: Component) -> type[Tool]:
         """Its tool. Raises ConfigError."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cxlocal.processes.child import Child, End, Sink
     from cxlocal.processes.supervisor import Supervisor
     from cxlocal.runner.record import RunRecord
+    from cxlocal.runner.source import Machine
     from cxlocal.runner.turns import Door, Turns, TurnVigil
     from cxlocal.runner.voice import Voice
     from cxlocal.runner.workspace import Workspace
@@ -127,6 +128,8 @@ class Work:
         """What was taken back from a target is put there once more."""
         self.send_first: Callable[[], None] = lambda: None
         """Sends an intent before its side effect, where this machine goes away."""
+        self.machine: Machine | None = None
+        """Where it is carried out; None where nothing of another run may be."""
         self.masker = self._masker()
         self.artifacts: dict[str, ArtifactRef] = {}
         self.untouched = Untouched()
@@ -143,6 +146,14 @@ class Work:
         """Stages that are done and run again for their files only, and which files are missing."""
         self.notes_path = of_run(workspace.folder)
         self._notes: Notes | None = None
+
+    def require_own(self, record: RunRecord) -> None:
+        """Raise CxError where the plan of another run, of which something is to be carried out, is not what its commit
+        says in the repository here."""
+        from cxlocal.runner.own_plan import require_plan_of_folder  # seldom asked
+
+        assert self.machine is not None, "nothing of another run is carried out here"
+        require_plan_of_folder(self.machine, record)
 
     def add_secrets(self, more: Mapping[str, str]) -> None:
         """Know further ones; before anything is logged."""

@@ -6,7 +6,8 @@ let it fail there, kill it, leave it standing, or let another machine go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from cxlocal.hooks.tool_worker import ToolOutcome
 from cxlocal.journal.file import Journal
 from cxlocal.journal.read import all_events
 from cxlocal.journal.rebuild import catch_up
+from cxlocal.plan.bind import bind
 from cxlocal.plan.freeze import freeze
 from cxlocal.plan.resolve import resolve
 from cxlocal.plan.types import Component, Plan, Stage
@@ -73,7 +75,43 @@ VERBS = {
     "db": ("preview", "apply"),
     "lb": ("rotate", "drain", "observe"),
     "web": ("create", "remove", "observe"),
+    "shop": ("preview", "apply", "observe", "destroy"),
 }
+ITSELF = (
+    CONFIG
+    + """
+[components.shop]
+tool = "own"
+artifact = "app"
+"""
+)
+"""One more, which rotates itself."""
+
+
+class Whatever(Tool):
+    """What the plan is bound to: what is asked of it the world does."""
+
+    name = "toy"
+
+    def create(self) -> None: ...
+    def remove(self) -> None: ...
+    def rotate(self) -> None: ...
+    def apply(self) -> None: ...
+    def stop(self) -> None: ...
+    def start(self) -> None: ...
+
+
+class Own(Tool):
+    """The same, for what rotates itself."""
+
+    name = "own"
+
+    def apply(self) -> None: ...
+    def observe(self) -> None: ...
+    def destroy(self) -> None: ...
+
+
+TOOLS: dict[str, type[Tool]] = {"toy": Whatever, "own": Own}
 
 
 class Moment(NamedTuple):
@@ -114,7 +152,7 @@ class World:
     def __init__(self, folder: Path, config: str = CONFIG, clock: Clock | None = None) -> None:
         self.folder = folder
         self.clock = clock or Hand()
-        self.plan: Plan = resolve(parse(config))
+        self.plan: Plan = bind(resolve(parse(config)), TOOLS.__getitem__, lambda *asked: None)
         self.running: dict[str, str] = {}
         self.weights: dict[str, int] = {}
         self.at_work: set[str] = set()
@@ -133,6 +171,11 @@ class World:
         self.migrated = ""
         self.tell_addresses = {"lb", "web"}
         """Components whose instances are observed with their addresses."""
+        self.place = ""
+        """The version that the one that rotates itself is at."""
+        self.applied: list[str] = []
+        self.closed = ""
+        """Why nothing can be checked out."""
         self.sick: set[str] = set()
         self.unreached: set[str] = set()
         """Hosts that nobody can reach now."""
@@ -210,6 +253,8 @@ class World:
         elif verb == "drain":
             self.drained.append(one)
             self.used.discard(one)
+        elif component.name == "shop" and verb == "observe":
+            return Observed(version=self.place)
         elif verb == "observe" and component.name == "lb":
             found = tuple(
                 ObservedResource(id=k, weight=v, address=self.shown(component, k))
@@ -227,10 +272,27 @@ class World:
             )
         elif verb == "preview":
             return Previewed(changes=("change it",), destroys=self.destroys)
+        elif component.name == "shop":
+            return self.apply_itself(version, verb, told)
         elif verb == "apply":
             self.migrated = version
             return Applied(outputs={"url": "db:1"}, changed=True)
         return Done()
+
+    def apply_itself(self, version: str, verb: str, told: Mapping[str, Any]) -> Any:
+        """What rotates itself: applied when the others are ready, and never unsaid."""
+        if verb == "destroy":
+            self.place = ""
+            return Done()
+        if told["turn"] < self.turn:
+            return f"turn {self.turn} is written here"
+        if "web" in [one.name for one in self.plan.components] and (
+            list(self.running.values()).count(version) < 2
+        ):
+            self.broken.append(f"{version} was applied, and the others were not ready")
+        self.place = version
+        self.applied.append(version)
+        return Applied(outputs={"url": "shop:1"})
 
 
 class ToySite(Site):
@@ -264,12 +326,32 @@ class ToySite(Site):
             if verb == "drain" and fault != "cancel":
                 self.world.used.discard(told["resource"])  # its time is over
             left = Applied(changed=False) if verb == "apply" else None
+            if what == "shop apply":
+                self.world.place, left = "in part", None
             return ToolOutcome(Outcome(fault), reason, left, (), (), "")
+        if what == "shop apply":
+            self._look_whether_said()
         result = self.world.do(self.work.record.version, component, verb, told)
         yield from self._stop(what, "after")
         if isinstance(result, str):
             return ToolOutcome(Outcome.FAILURE, result, None, (), (), "")
         return ToolOutcome(Outcome.SUCCESS, "", result, (), (), "")
+
+    def _look_whether_said(self) -> None:
+        """Whoever comes after a kill has to know that something may have been applied."""
+        if not self.work.record.journal.query(UNSETTLED):
+            self.world.broken.append("it was applied to, and the record did not say so before")
+
+    def unreachable(self, revision: str) -> str:
+        return self.world.closed
+
+    @contextmanager
+    def as_of(self, record: RunRecord, stage: Stage) -> Iterator[ToySite]:
+        home = self.work.workspace.folder
+        work = toy_work(record, home, self.work.voice, back=not self.work.back)
+        there = ToySite(work, stage, self.attempt, home, self.log, {})
+        there.world, there.seen, there.turn = self.world, self.seen, self.turn
+        yield there
 
     def probe(self, component: Component, addresses: Sequence[str], **rest: Any) -> Any:
         if not [one for one in addresses if one]:
@@ -287,7 +369,7 @@ class ToySite(Site):
         return SimpleNamespace(take_away=self._take_away, tell=self._tell)
 
     def _take_away(self, made: Made) -> Any:
-        return (yield from self._tell(made, "remove")).why
+        return (yield from self._tell(made, made.taken_by)).why
 
     def _tell(self, made: Made, verb: str, *, hurried: bool = False) -> Any:
         component = Component(name=made.component, tool=made.tool)
@@ -295,6 +377,26 @@ class ToySite(Site):
             component, verb, resource=made.id, host=made.host, hurried=hurried
         )
         return Said(found.reason, found.outcome)
+
+
+UNSETTLED = "SELECT 1 FROM resources_now WHERE component = 'shop' AND verb = 'apply' AND NOT serves"
+
+
+class ToyWork(Work):
+    """There are no commits to compare plans with."""
+
+    def require_own(self, record: RunRecord) -> None: ...
+
+
+def toy_work(record: RunRecord, home: Path, voice: Any, *, back: bool) -> Work:
+    """What a deployment needs, without a checkout."""
+    work = ToyWork(
+        record=record, manager=None, workspace=SimpleNamespace(folder=home),  # type: ignore[arg-type]
+        environ={}, voice=voice, secrets={}, readers={},
+    )  # fmt: skip
+    work.back = back
+    work.artifacts["app"] = ArtifactRef(name="app", path=home / "app", sha256="0" * 64, size=1)
+    return work
 
 
 class Machine:
@@ -384,15 +486,7 @@ class Machine:
 
     def _work(self, record: RunRecord, back: bool) -> Work:
         voice = SimpleNamespace(note=self.said.append, warn=self.said.append)
-        work = Work(
-            record=record, manager=None, workspace=SimpleNamespace(folder=self.home),  # type: ignore[arg-type]
-            environ={}, voice=voice, secrets={}, readers={},  # type: ignore[arg-type]
-        )  # fmt: skip
-        work.back = back
-        work.artifacts["app"] = ArtifactRef(
-            name="app", path=self.home / "app", sha256="0" * 64, size=1
-        )
-        return work
+        return toy_work(record, self.home, voice, back=back)
 
     def live(self) -> str:
         """The version that serves, by the record; versions where that is disputed."""

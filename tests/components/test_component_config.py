@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cxlocal_plugins.commands import Commands
-from deployments import CONFIG
+from deployments import CONFIG, TOOLS
 
 from cxlocal.config.load import parse
 from cxlocal.errors import ConfigError
@@ -81,7 +81,7 @@ def test_what_is_wrong_is_said_with_what_to_do(name: str) -> None:
     old, new, words = BAD[name]
     assert old in CONFIG
     with pytest.raises(ConfigError) as problem:
-        resolve(parse(CONFIG.replace(old, new, 1)))
+        bind(resolve(parse(CONFIG.replace(old, new, 1))), TOOLS.__getitem__, lambda *asked: None)
     said = f"{problem.value.what} {problem.value.why} {problem.value.hint}"
     assert words in said, said
 

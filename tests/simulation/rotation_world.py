@@ -9,7 +9,7 @@ balancer is looked at; what must never be is a ``Broken``.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import NamedTuple
 
 from cxlocal.plan.rotation import (
@@ -96,8 +96,8 @@ class Machine:
 
     def __init__(self, world: World, name: str) -> None:
         self.world, self.name = world, name
-        self.log = Log(dict.fromkeys(FIRST))
-        self.sent = set(FIRST)
+        self.log = Log(dict.fromkeys(world.first))
+        self.sent = set(world.first)
         self.cut_off = False
         self.stopped: set[str] = set()
         self.started: set[str] = set()
@@ -133,7 +133,20 @@ class Machine:
         world.turn = max(world.turn, known) + 1
         return world.turn
 
-    def resources(self, deployment: str, before: Event | None = None) -> list[Resource]:
+    def weights(self) -> Mapping[str, int]:
+        """What whoever deploys now knows of where traffic goes."""
+        return self.world.weights
+
+    def taken_back(self, turn: int, deployment: str) -> Generator[Moment, None, bool]:
+        """What was cut off before goes back; False where it could not."""
+        for other in self.log.open():
+            if other != deployment and not (yield from self._back(other, turn)):
+                return False
+        return True
+
+    def resources(
+        self, deployment: str, phase: Phase, before: Event | None = None
+    ) -> list[Resource]:
         """All that exist by the record, and those it has as gone that are seen. ``before``: what is to serve
         again."""
         gone, live = self.log.gone(), before or self.log.live()
@@ -170,9 +183,8 @@ class Machine:
             # No journal knows them: 'env repair' says so, and they are due.
             self.say(Event("intended", "found", one))
         self.say(Event("began", deployment, turn=turn))
-        for other in self.log.open():
-            if other != deployment and not (yield from self._back(other, turn)):
-                return False
+        if not (yield from self.taken_back(turn, deployment)):
+            return False
         world, old = self.world, self.log.live()
         after = yield from self._go(deployment, turn, Phase.RISING)
         if after == Deed.FAIL:
@@ -205,7 +217,7 @@ class Machine:
     ) -> Generator[Moment, None, Deed]:
         world = self.world
         known = max(one.turn for one in self.log if one.turn != turn)
-        wanted = Wanted(TOTAL, turn, known, STEPS, world.overlap)
+        wanted = Wanted(world.total, turn, known, world.steps, world.overlap, world.itself)
         well: dict[str, bool] = {}
         held = 0
         judged: bool | None = None
@@ -213,10 +225,10 @@ class Machine:
         for _ in range(DEEDS_MAX):
             told = max(world.fence, world.turn if self.reaches else 0)
             shared = self.log.live() in self.sent
-            seen = Seen(frozenset(world.running), well, world.weights, frozenset(world.busy),
+            seen = Seen(frozenset(world.running), well, self.weights(), frozenset(world.busy),
                         world.fence, told, held, judged, returned, shared,
                         frozenset(self.stopped), frozenset(self.started))  # fmt: skip
-            resources = self.resources(deployment, before)
+            resources = self.resources(deployment, phase, before)
             action = world.rule(wanted, resources, seen, phase)
             deed = action.deed
             if deed in CHANGING and told > turn:
@@ -239,17 +251,17 @@ class Machine:
             elif deed == Deed.GONE:
                 self.say(Event("gone", deployment, action.resource))
             elif before is not None and deed == Deed.CUTOVER:
-                if world.settled(turn) and set(world.weights) - set(before.resources):
+                if world.settled(turn) and world.at - set(before.resources):
                     raise Broken("recorded as gone back while the new ones still get something")
                 self.say(Event("returned", deployment, turn=turn, resources=before.resources))
                 returned = True
             elif deed == Deed.CUTOVER:
                 fresh = tuple(one.id for one in resources if one.fresh)
-                if held < len(STEPS):
+                if held < len(world.steps):
                     raise Broken("cut over before each step was held")
-                if len(fresh) < TOTAL:
+                if len(fresh) < world.total:
                     raise Broken("cut over to fewer than were wanted")
-                if world.settled(turn) and set(world.weights) - set(fresh):
+                if world.settled(turn) and world.at - set(fresh):
                     raise Broken("cut over while the old still get something")
                 self.say(Event("cutover", deployment, turn=turn, resources=fresh))
             else:
@@ -269,10 +281,12 @@ class Machine:
 class World:
     """What is outside of the journals."""
 
+    first, total, steps, itself = FIRST, TOTAL, STEPS, False
+
     def __init__(self, rule: Rule = next_action, seed: int = 0, *, overlap: bool = True) -> None:
         self.rule, self.overlap = rule, overlap
         self.chance = random.Random(seed)
-        self.store = Log(dict.fromkeys(FIRST))
+        self.store = Log(dict.fromkeys(self.first))
         self.store_up = True
         self.turn = self.fence = 1
         self.running = {"one-1", "one-2"}
@@ -287,7 +301,16 @@ class World:
         self.refused: set[str] = set()
         """Deployments that the environment does not agree with, once they serve."""
         self.weights: dict[str, int] = shares(("one-1", "one-2"), (), 100)
-        self.machines = [Machine(self, "a"), Machine(self, "b")]
+        self.machines = [self.machine(name) for name in "ab"]
+
+    def machine(self, name: str) -> Machine:
+        """One that deploys here."""
+        return Machine(self, name)
+
+    @property
+    def at(self) -> set[str]:
+        """Where traffic goes."""
+        return set(self.weights)
 
     def change(self, who: Machine, turn: int, action: Action) -> None:
         """Something happens outside."""

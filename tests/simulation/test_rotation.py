@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from itself_world import OwnWorld
 from rotation_world import Broken, Command, Moment, Rule, World
 
 from cxlocal.plan.rotation import Action, Deed, Phase, Resource, next_action, shares
@@ -29,30 +30,38 @@ DEEDS = (
 )  # fmt: skip
 ALONE = ("create", "pause", "start", "cutover", "remove")
 """Those at which it matters that old and new must not run at once."""
+ITSELF = ("intend", "apply", "check", "cutover", "judge", "gone")
+"""Those of what rotates itself."""
+OWN_FAULTS = tuple(one for one in FAULTS if one != "balancer restarted")
 OFTEN = {"pause": 2, "start": 2, "intend": 2, "create": 2, "check": 2, "rotate": 2}
 """How often a deed is met in one deployment; on the way back from a cutover there are more."""
 
 
-def tell(rule: Rule, deed: str, fault: str, who: str, seed: int, *, overlap: bool = True) -> bool:
+def tell(
+    rule: Rule, deed: str, fault: str, who: str, seed: int, *, overlap: bool = True, itself: bool = False,
+) -> bool:  # fmt: skip
     """One story; whether it came to the moment of its fault."""
-    world = World(rule, seed, overlap=overlap)
+    world = OwnWorld(rule, seed) if itself else World(rule, seed, overlap=overlap)
     first, second = world.machines
     falling = seed % 4 == 0 and deed not in ("hold", "cutover", "judge")
+    sick = f"two-{world.total}"
     if falling:
         # Found unwell: drained, removed and forgotten on the way back.
-        world.sick.add("two-2")
-    often = OFTEN.get(deed, 1)
+        world.sick.add(sick)
+    often = 1 if itself else OFTEN.get(deed, 1)
     if seed % 4 == 1:
         # Well, and nevertheless refused by the environment when it serves: weights and record go back.
         world.refused.add("two")
-        often += deed in ("rotate", "cutover")
+        often += deed in ("rotate", "cutover", "apply")
     at = "after" if fault == "killed after" else "before"
     nth = world.chance.randint(1, often)
     begun = first.deploy("two")
     if not advance(begun, (Deed(deed), at), nth):
         return False
+    if isinstance(world, OwnWorld) and deed == "apply" and fault.startswith("killed") and seed % 2:
+        world.begin_to_change(max(one.turn for one in first.log if one.kind == "began"))
     strike(world, begun, fault)
-    world.sick.discard("two-2")
+    world.sick.discard(sick)
     ended = fault.startswith("killed") or fault == "home lost"
     others = [first.deploy("three") if ended else begun] if who != "the other" else []
     if who != "itself":
@@ -109,19 +118,36 @@ def heal(world: World, stopped: Command) -> None:
 
 
 def search(
-    rule: Rule, visits: int, faults: tuple[str, ...] = FAULTS, *, overlap: bool = True
+    rule: Rule,
+    visits: int,
+    faults: tuple[str, ...] = FAULTS,
+    *,
+    overlap: bool = True,
+    itself: bool = False,
 ) -> Counter[tuple[str, ...]]:
     """Every step, fault and machine ``visits`` times. Raises Broken."""
     visited: Counter[tuple[str, ...]] = Counter()
-    for deed, fault, who in product(DEEDS if overlap else ALONE, faults, WHO):
+    deeds = ITSELF if itself else DEEDS if overlap else ALONE
+    for deed, fault, who in product(deeds, faults, WHO):
         seed = 0
         while visited[deed, fault, who] < visits and seed < 4 * visits:
             seed += 1
             try:
-                visited[deed, fault, who] += tell(rule, deed, fault, who, seed, overlap=overlap)
+                visited[deed, fault, who] += tell(
+                    rule, deed, fault, who, seed, overlap=overlap, itself=itself
+                )
             except Broken as broken:
                 raise Broken(f"{deed}, {fault}, {who}, seed {seed}: {broken}") from broken
     return visited
+
+
+@pytest.mark.parametrize("fault", OWN_FAULTS)
+def test_what_rotates_itself_is_at_what_the_record_says(fault: str) -> None:
+    visited = search(next_action, VISITS, (fault,), itself=True)
+    for deed in ITSELF:
+        counts = "  ".join(f"{who} {visited[deed, fault, who]}" for who in WHO)
+        print(f"itself {deed:8} {fault:18} {counts}")
+    assert min(visited[row] for row in product(ITSELF, [fault], WHO)) >= VISITS
 
 
 @pytest.mark.parametrize("overlap", [True, False], ids=["beside", "alone"])
@@ -137,16 +163,17 @@ def test_one_version_serves_and_nothing_is_forgotten(fault: str, overlap: bool) 
 
 def test_the_page_says_what_is_searched() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (beside each other|never at once) \| (.*?) \| (\d+) × (\d+) × (\d+), each (\d+) times \|$",
+    rows = re.findall(r"^\| (beside each other|never at once|one that rotates itself) \| (.*?) \| (\d+) × (\d+) × (\d+), each (\d+) times \|$",
                       text, re.MULTILINE)  # fmt: skip
     told = {name: (tuple(deeds.split(", ")), list(map(int, rest))) for name, deeds, *rest in rows}
     size = [len(FAULTS), len(WHO), VISITS]
     assert told == {
         "beside each other": (DEEDS, [len(DEEDS), *size]),
         "never at once": (ALONE, [len(ALONE), *size]),
+        "one that rotates itself": (ITSELF, [len(ITSELF), len(OWN_FAULTS), *size[1:]]),
     }
     assert f"at each: {', '.join(FAULTS)}." in text
-    assert f"{len(BROKEN) + len(BROKEN_ALONE)} rules" in text
+    assert f"{len(BROKEN) + len(BROKEN_ALONE) + len(BROKEN_ITSELF)} rules" in text
 
 
 def test_shares_keep_to_what_was_asked() -> None:
@@ -257,10 +284,34 @@ BROKEN_ALONE: dict[str, Rule] = {
 """The same where old and new must not run at once."""
 
 
+BROKEN_ITSELF: dict[str, Rule] = {
+    "applied before it is said": skipping(Deed.INTEND, Deed.APPLY, Phase.RISING),
+    "cut over before it is applied": skipping(Deed.APPLY, Deed.CUTOVER, Phase.RISING),
+    "not applied again on the way back": skipping(Deed.APPLY, Deed.GONE, Phase.FALLING),
+    "believed to be where the record says": changed(
+        lambda w, r, s, p: (
+            w, r, s if p == Phase.RISING else s._replace(weights={o.id: 100 for o in r if o.serves}), p,
+        )
+    ),
+    "goes back by the record alone": skipping(Deed.APPLY, Deed.CUTOVER, Phase.RETURNING),
+    "never says that it is whole": skipping(Deed.GONE, Deed.DONE),
+    "unchecked": changed(lambda w, r, s, p: (w, r, s._replace(well={o.id: True for o in r}), p)),
+    "goes on when its turn is over": changed(lambda w, r, s, p: (w._replace(turn=w.turn + 9), r, s, p)),
+    "serves on although it was refused": blind(judged=True),
+}  # fmt: skip
+"""The same of what rotates itself."""
+
+
 @pytest.mark.parametrize("name", BROKEN_ALONE)
 def test_a_broken_rule_of_the_gap_is_found(name: str) -> None:
     with pytest.raises(Broken):
         search(BROKEN_ALONE[name], visits=20, overlap=False)
+
+
+@pytest.mark.parametrize("name", BROKEN_ITSELF)
+def test_a_broken_rule_of_what_rotates_itself_is_found(name: str) -> None:
+    with pytest.raises(Broken):
+        search(BROKEN_ITSELF[name], visits=20, faults=OWN_FAULTS, itself=True)
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -32,7 +32,7 @@ class Recipe:
     """One program's recipe in a project, and a place for what it makes."""
 
     def __init__(self, shop: Any, root: Path, name: str) -> None:
-        self.shop, self.desk = shop, root / "desk"
+        self.shop, self.desk, self.stage = shop, root / "desk", STAGE
         self.desk.mkdir()
         programs = root / "programs"
         programs.mkdir()
@@ -42,7 +42,7 @@ class Recipe:
         self.config, self.files = recipe(name)
 
     def release(self, *arguments: str, **files: str) -> Any:
-        self.shop.write(STAGE + self.config, {**self.files, **files})
+        self.shop.write(self.stage + self.config, {**self.files, **files})
         return self.shop.run("--to", "production", *arguments, env=self.env)
 
     def command(self, *words: str) -> Any:
@@ -141,11 +141,13 @@ HELM = r"""#!/bin/sh
 # Takes what Helm takes, and nothing else.
 echo "$*" >> "$DESK/called"
 case $1 in
-  template) test -d "$3"; printf 'kind: Deployment\nimage: shop:%s\n' "${5#image.tag=}" ;;
+  package) tar -czf shop-0.1.0.tgz -C charts shop ;;
+  template) tar -tzf "$3" shop/Chart.yaml > /dev/null; printf 'kind: Deployment\nimage: shop:%s\n' "${5#image.tag=}" ;;
   get) cat "$DESK/manifest" ;;
   upgrade)
-    test "$2 $5 $7 $8" = "--install --set-string --atomic --wait" && test -d "$4"
-    printf 'kind: Deployment\nimage: shop:%s\n' "${6#image.tag=}" > "$DESK/manifest" ;;
+    test "$2 $5 $7 $8" = "--install --set-string --atomic --wait"
+    printf 'kind: Deployment\nimage: shop:%s\n' "${6#image.tag=}" > "$DESK/manifest"
+    tar -xzOf "$4" shop/Chart.yaml | grep -qv broken ;;
   uninstall) rm -f "$DESK/manifest" ;;
   *) exit 64 ;;
 esac
@@ -156,39 +158,56 @@ def test_helm_is_called_as_its_manual_says(project: Any, tmp_path: Path) -> None
     """By a stand-in: that it does what is meant to be done, nothing here shows."""
     made = Recipe(project, tmp_path, "Helm")
     made.config = made.config.replace('"KUBECONFIG"', '"KUBECONFIG", "DESK"')
+    made.config = made.config.replace('"chart.tgz" }', '"chart.tgz" }, pass_env = ["DESK"]')
+    made.stage = "[environments]\nproduction = {}\n"
     made.stand_in("helm", HELM)
-    made.files |= {"charts/shop/Chart.yaml": "apiVersion: v2\nname: shop\nversion: 0.1.0\n"}
+    made.files |= {
+        "charts/shop/Chart.yaml": "apiVersion: v2\nname: shop\n",
+        ".gitignore": "*.tgz\n",
+    }
     for image in ("0.1.0", "0.1.1"):
         done = made.release()
         assert done.code == 0, done.err + project.log("live")
         assert f"shop in production: +image: shop:{image}" in project.log("live")
     assert "shop in production: -image: shop:0.1.0" in project.log("live")
+    failed = made.release(**{"charts/shop/Chart.yaml": "broken\n"})
+    assert failed.code == 1 and "shop in production is at 0.1.1 again" in failed.err, failed.err
+    assert "shop:0.1.1" in (made.desk / "manifest").read_text()
     gone = made.command("env", "destroy", "production", "--yes")
     assert gone.code == 0 and not (made.desk / "manifest").exists(), gone.err
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-@pytest.mark.needs("buildah", "podman", "runc", "busybox")
+@pytest.mark.needs("buildah", "podman", "runc", "busybox", "sqlite3")
 def test_compose(project: Any, engine: Engine, tmp_path: Path) -> None:
-    """podman-compose with real containers of the image that was built."""
+    """podman-compose with real containers of the image that was built, beside a database that is migrated."""
     made = Recipe(project, tmp_path, "Compose")
     made.env |= {**engine.env, "COMPOSE": "podman-compose"}
-    build = '[stages]\nimage = { tool = "oci", produces = ["image"], pass_env = ["CONTAINERS_*", "BUILDAH_ISOLATION"] }\n'
-    page_project(project.tree)
-    for version in ("0.1.0", "0.1.1"):
-        (project.tree / "www" / "index.html").write_text(version)
-        config = build + made.config + "[environments]\nproduction = {}\n"
-        project.write(config, made.files)
-        done = project.run("--to", "production", env=made.env)
+    made.stage = "[environments]\nproduction = {}\n"
+    made.config = (
+        '[stages]\nimage = { tool = "oci", produces = ["image"], pass_env = ["CONTAINERS_*", "BUILDAH_ISOLATION"] }\n'
+        + made.config
+    )
+
+    def release(page: str, number: int) -> Any:
+        page_project(project.tree, page)
+        return made.release(**{f"db/{number}.sql": f"CREATE TABLE t{number} (x);\n"})
+
+    def page() -> str:
+        return engine.podman("exec", "production_web_1", "/bin/busybox", "cat", "/www/index.html")
+
+    for number, version in enumerate(("0.1.0", "0.1.1")):
+        done = release(f"Version {version}", number)
         assert done.code == 0, done.err + project.log("live")
     seen = made.command("env", "observe", "production", "--json").json()
     assert (seen["observed"], seen["agrees"]) == ("0.1.1", True)
-    page = engine.podman("exec", "production_web_1", "/bin/busybox", "cat", "/www/index.html")
-    assert page == "0.1.1"
-    assert made.command("rollback", "production").code == 0
-    page = engine.podman("exec", "production_web_1", "/bin/busybox", "cat", "/www/index.html")
-    assert page == "0.1.0"
+    refused = release("broken", 2)
+    assert refused.code == 1 and "shop in production is at 0.1.1 again" in refused.err, refused.err
+    assert "the page does not say Version 0.1.2" in refused.err and page() == "Version 0.1.1"
+    assert (made.desk / "migrated").read_text().split() == ["db/0.sql", "db/1.sql", "db/2.sql"]
+    done = made.command("rollback", "production", "--to", "0.1.0")
+    assert done.code == 0 and page() == "Version 0.1.0", done.err
     gone = made.command("env", "destroy", "production", "--yes")
     assert gone.code == 0, gone.err
     assert engine.podman("ps", "--all", "--quiet") == ""
