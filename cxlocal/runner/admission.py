@@ -69,6 +69,12 @@ class Way(NamedTuple):
     """Why what is published is put there once more; empty where it is not."""
 
 
+def reason_of(record: RunRecord) -> str:
+    """What was said as the run began: why its own stages deploy."""
+    row = record.journal.one("SELECT reason FROM run WHERE id = ?", (record.run,))
+    return (row and row["reason"]) or ""
+
+
 def door_of(plan: Plan, stage: Stage) -> str:
     """The place that one at a time may change, a lasting environment or a target; empty for none."""
     place = lasting_place(plan, stage)

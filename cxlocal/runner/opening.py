@@ -218,6 +218,7 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
         environ=handed_on(machine, source, begun.record), voice=machine.voice, secrets=secrets,
         readers=readers,
     )  # fmt: skip
+    work.deployment_reason = request.reason
     work.turns = turns_of(journal, begun.store, source, machine.voice.warn, begun.why_offline)
     work.send_first = first_sender(journal, begun.store, source, machine.voice.warn)
     if pushed.final is not None and begun.store is not None:

@@ -112,4 +112,5 @@ def deployment_of(
         )
     planned = replace(planned, tool="", verb="")
     place = admission.lasting_place(record.plan, planned)
+    way = way._replace(reason=way.reason or admission.reason_of(record))
     return None if place is None else ToldDeployment(record, planned, place, way, warn, turns)

@@ -12,6 +12,7 @@ from cxlocal.plan.schedule import still_done
 from cxlocal.plan.select import Selection, select
 from cxlocal.revision.repository import read_file
 from cxlocal.runner import orphans
+from cxlocal.runner.admission import reason_of
 from cxlocal.runner.caches import bring_in
 from cxlocal.runner.contact import first_sender, meet, turns_of
 from cxlocal.runner.handover import fetch_bytes
@@ -88,6 +89,7 @@ def resume_run(machine: Machine, journal: Journal, request: Request, began: floa
     )  # fmt: skip
     work.repeated = back.repeated
     work.reason = request.reason
+    work.deployment_reason = work.masker.text(request.reason) or reason_of(record)
     work.turns = turns_of(journal, store, source, machine.voice.warn, why_offline)
     work.send_first = first_sender(journal, store, source, machine.voice.warn)
     listen(journal, source)

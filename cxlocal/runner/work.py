@@ -116,6 +116,7 @@ class Work:
         self.repair = False
         """Nothing is deployed: what serves is recorded as that."""
         self.deployment_reason = ""
+        """Why something is deployed: said to this command, or as the run began whose own stage does it."""
         self.turns: Turns | None = None
         """Asks whose turn it is at a lasting environment; None where no other machine can be asked."""
         self.doors: dict[str, Door] = {}

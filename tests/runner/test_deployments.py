@@ -4,6 +4,7 @@ said of its environment until something comes to run there."""
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -412,3 +413,29 @@ def test_a_stage_within_a_deployment_is_part_of_it(site: Site) -> None:
     done = site.shop.run("--to", "production", env={"PATH": path})
     assert (done.code, site.live()) == (0, "1.0.0"), done.err
     assert site.shop.query("SELECT count(*) FROM deployment") == [1]
+
+
+def test_why_a_run_was_begun_is_why_it_deployed(site: Site) -> None:
+    """Whoever ends it says it otherwise; a later deployment of the version has a reason of its own."""
+
+    def said() -> str:
+        (row,) = site.shop.command("env", "show", "production", "--json").json()[:1]
+        now = site.shop.query("SELECT reason FROM deployments_now")
+        assert now == [row["reason"]]
+        return str(row["reason"] or "")
+
+    site.write(f"test ! -e {site.trouble}")
+    assert site.release("-m", "the sale begins").code == 0 and said() == "the sale begins"
+    for words, reason in (((), "it broke"), (("-m", "now with power"), "now with power")):
+        site.trouble.touch()
+        assert site.release("-m", "it broke").code == 1
+        site.trouble.unlink()
+        done = site.shop.run("--resume", site.shop.last(), "--to", "production", *words)
+        assert done.code == 0 and said() == reason, done.err
+    again = site.shop.command("deploy", "1.0.0", "--to", "production", "--allow-older")
+    assert again.code == 0 and said() == "", again.err
+    site.shop.push("single commands")
+    begun = site.shop.command("run", "start", "-m", "by hand").out
+    site.shop.environ |= dict(re.findall(r"(?m)^export (CXLOCAL_\w+)=(\S+?);?$", begun))
+    told = site.shop.command("stage", "live", "--", "sh", "-c", "true")
+    assert told.code == 0 and said() == "by hand", told.err

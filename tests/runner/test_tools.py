@@ -114,7 +114,7 @@ def pipe(more: str = "", tool: str = "") -> str:
 def test_what_a_tool_created_is_destroyed_with_its_environment(shop: Any, tools: Any) -> None:
     table = desk(shop, tools)
     shop.write(pipe(tool='tool = "place"'))
-    done = shop.run("--to", "production")
+    done = shop.run("--to", "production", "-m", "it is due")
     assert done.code == 0, done.err
     run = shop.last()
     assert (table / "destroyed").read_text().splitlines() == [
@@ -125,8 +125,8 @@ def test_what_a_tool_created_is_destroyed_with_its_environment(shop: Any, tools:
     assert f"at http://test-{run[:8]}.json" in shop.log("look")
     assert f"note={shop.query('SELECT version FROM run')[0]}" in shop.log("up")
     assert shop.query("SELECT count(*) FROM resources_now WHERE lifetime='per-run'") == [0]
-    assert shop.query("SELECT environment, service, uri FROM deployments_now") == [
-        ("production", "shop", "http://production.json")
+    assert shop.query("SELECT environment, service, uri, reason FROM deployments_now") == [
+        ("production", "shop", "http://production.json", "it is due")
     ]
     assert shop.query("SELECT DISTINCT tool_version FROM stage_run WHERE kind = 'deploy'") == ["7"]
     deleted = shop.query("SELECT count(*) FROM environment WHERE deleted_at IS NOT NULL")
