@@ -44,6 +44,26 @@ def test_what_is_written_passes_its_test(kind: str, tmp_path: Path, cx: Any) -> 
     assert done.returncode == 0 and f"{PASSED[kind]} passed" in done.stdout, done.stdout
 
 
+def test_the_contract_of_the_template_sees_what_a_tool_leaves_half_made(
+    tmp_path: Path, cx: Any
+) -> None:
+    cx.ok("plugins", "new", "my-one", cwd=tmp_path)
+    plugin = tmp_path / "cxlocal_my_one.py"
+    right = "shutil.rmtree(_places(ctx) / ctx.resource, ignore_errors=True)"
+    wrong = '(_places(ctx) / ctx.resource / "label.json").unlink(missing_ok=True)'
+    code = plugin.read_text()
+    assert right in code
+    plugin.write_text(code.replace(right, wrong))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", "killed_while"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1 and "self.remains(bench, resource) == []" in done.stdout, (
+        done.stdout
+    )
+
+
 def test_a_package_that_is_there_is_told_what_it_needs(tmp_path: Path, cx: Any) -> None:
     first = cx.ok("plugins", "new", "my-one", cwd=tmp_path)
     assert "entry-points" not in first.err
