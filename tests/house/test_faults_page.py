@@ -165,6 +165,7 @@ FAULTS = {
     "A store is somewhere else, or another store is where it was",
     "The database server of the store is lost",
     "The database of the store is restored, copied or loaded from a dump",
+    "A store is restored twice from one backup",
     "A member may not push or take a deliverable",
     "An agreed address sends the client elsewhere",
     "A variable, certificate or proxy keeps a contact from being set up",

@@ -376,6 +376,64 @@ def test_p10_a_restored_store_that_nobody_noticed(central: Any, machine: Machine
     assert used(ahead) == used(late)
 
 
+def restored_twice(central: Any, first: Journal, second: Journal) -> tuple[set[int], set[int]]:
+    """One backup is put back twice, and recovered by a machine that knows nothing of the recovery before; the
+    numbers that were given after each."""
+    given = []
+    released(central, second, "r0")
+    level(central, first, second)
+    central.keep("backup")
+    for journal in (first, second):
+        central.bring_back("backup")
+        recover_store(journal, central.store)
+        given.append({released(central, journal, f"{journal.node}{at}") for at in range(3)})
+        if journal is first:
+            level(central, first)
+    return given[0], given[1]
+
+
+@pytest.mark.parametrize(
+    "central",
+    ["embedded", "http", pytest.param("postgresql", marks=pytest.mark.needs("pg_ctlcluster"))],
+    indirect=True,
+)
+def test_p1_a_store_restored_twice_gives_no_number_again(central: Any, machine: Machine) -> None:
+    """[24] Beside its file, or in the home of who answers for it, it stands how far the first recovery went."""
+    first, second = machine("first"), machine("second")
+    given, then = restored_twice(central, first, second)
+    assert min(then) > max(given)
+    assert not synchronise(first, central.store, use_breaker=False).stopped
+    level(central, first, second)
+    assert used(first) == used(second) and released(central, first, "last") > max(then)
+
+
+def test_p10_a_store_restored_twice_is_stopped_by_who_knows_of_the_first_recovery(
+    central: Any, machine: Machine
+) -> None:
+    """[24] Where nobody remembers that, numbers come again. Nothing more is given once the two histories meet, and both
+    runs of each such number show it."""
+    first, second = machine("first"), machine("second")
+    bring_back = central.bring_back
+
+    def without_memory(name: str) -> None:
+        for path in central.home.rglob("*.recovered"):
+            path.unlink()
+        bring_back(name)
+
+    central.bring_back = without_memory
+    given, then = restored_twice(central, first, second)
+    assert given & then, "else this is no test"
+    assert synchronise(first, central.store, use_breaker=False).stopped
+    with pytest.raises((Refused, StoreNeeded), match="another one|memory"):
+        obtain_number(machine("job"), central.store, request("job", kept=False))
+    recover_store(first, central.store)
+    level(central, first, second)
+    for journal in (first, second):
+        for number in given & then:
+            assert explain(journal, "webshop", "2.7", number).state == NumberState.CONFLICTED
+        assert released(central, journal, f"{journal.node} at last") > max(given | then)
+
+
 def test_p11_two_stores_of_one_life(central: Any, machine: Machine) -> None:
     """[26] A store is doubled, and both go on: a machine that has seen one stops the other."""
     one, two = machine("one"), machine("two")

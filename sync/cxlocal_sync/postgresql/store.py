@@ -23,6 +23,7 @@ from cxlocal.clock import Clock, Ids, SystemClock, SystemIds
 from cxlocal.errors import CxError
 from cxlocal.exchange.messages import BadMessage
 from cxlocal.exchange.store import StoreUnreachable
+from cxlocal.journal.witness import FOLDER
 from cxlocal.numbers.log import LogBroken
 from cxlocal_sync.postgresql import reasons, tables
 from cxlocal_sync.postgresql.connecting import connect, read_address
@@ -30,6 +31,7 @@ from cxlocal_sync.postgresql.place import Alone, judge_server
 from cxlocal_sync.postgresql.session import Connection, PostgresqlSession
 from cxlocal_sync.stores.answer import Answering, answer, refuse
 from cxlocal_sync.stores.founding import check_content, check_digest
+from cxlocal_sync.stores.recoveries import ENDING, Recoveries
 from cxlocal_sync.stores.witness import StoreWitness
 
 Result = TypeVar("Result")
@@ -62,6 +64,8 @@ class PostgresqlStore(Answering):
         self._connection: Connection | None = None
         self._turn = threading.Lock()
         self._witness = None if witness is None else StoreWitness(witness, "its database")
+        name = sha256(self.url.encode()).hexdigest()[:32]
+        self._recoveries = Recoveries(home / FOLDER / f"store-{name}{ENDING}")
 
     def answer(self, message: dict[str, Any], *, timeout: float) -> dict[str, Any]:
         """The answer to one message; a refusal too. Raises StoreUnreachable."""
@@ -73,7 +77,7 @@ class PostgresqlStore(Answering):
             witness = self._witness
             with _transaction(connection) as (session, here):
                 judge = judge_server if witness is None else witness.beside(judge_server, session)
-                reply = answer(session, message, here, judge)
+                reply = answer(session, message, here, judge, self._recoveries)
             if witness is not None:
                 # Others answer for the database, too: what they handed out is seen by what one reads.
                 witness.note(reply, all_seen=True)

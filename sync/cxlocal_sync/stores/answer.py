@@ -36,6 +36,7 @@ from cxlocal_sync.stores.chains import Batch, Chains, number_of, read_batch
 from cxlocal_sync.stores.condition import closed, look
 from cxlocal_sync.stores.feed import Feed, Head, StoreRow, pull, read_store, running_at
 from cxlocal_sync.stores.grants import RECOVER, Granter, read_wish
+from cxlocal_sync.stores.recoveries import Recoveries
 from cxlocal_sync.stores.session import Session, StorePlace
 from cxlocal_sync.stores.witness import WENT_BACK
 
@@ -98,9 +99,10 @@ def answer(
     message: dict[str, Any],
     here: str,
     judge: Callable[[str, str], StorePlace] = judge_file,
+    recoveries: Recoveries | None = None,
 ) -> dict[str, Any]:
-    """Carry out ``message``; ``here`` is the hint of where the store lies now, and ``judge`` what
-    the store makes of it.
+    """Carry out ``message``; ``here`` is the hint of where the store lies now, ``judge`` what
+    the store makes of it, and ``recoveries`` what is remembered outside of the store.
 
     Raises Refusal and BadMessage; the transaction must then be rolled back.
     """
@@ -123,7 +125,7 @@ def answer(
             hint="'cxlocal store move' ends with what to serve from then on", 
         )  # fmt: skip
     if recovery is not None:
-        recover(session, store, recovery, who["node"], here)
+        recover(session, store, recovery, who["node"], here, recoveries)
         store = read_store(session)
     feed = Feed(session, store)
     granter = Granter(session, store, feed)
@@ -345,10 +347,17 @@ backup was taken and is known to nobody who has called yet lies below it. A rese
 ``AHEAD_MAX`` ahead and has at most ``COUNT_MAX`` numbers, so hundreds of lost numbers are covered."""
 
 
-def recover(session: Session, store: StoreRow, part: Any, node: str, here: str) -> None:
+def recover(
+    session: Session, store: StoreRow, part: Any, node: str, here: str,
+    recoveries: Recoveries | None = None,
+) -> None:  # fmt: skip
     """Begin the next generation of the store, within the caller's transaction."""
     margin, told, generation = _read_recovery(part)
     _refuse_left(session)
+    if recoveries is not None:
+        undone, lines = recoveries.known(store.lineage)
+        generation = max(generation, undone)
+        told += [(*line, high) for line, high in lines.items()]
     session.execute(
         "UPDATE store SET generation = ?, hint = ?", (max(store.generation, generation) + 1, here)
     )
@@ -363,14 +372,16 @@ def recover(session: Session, store: StoreRow, part: Any, node: str, here: str) 
     for deliverable, line, number in (*rows, *told):
         key = (deliverable, line)
         highest[key] = max(highest.get(key, -1), number)
-    for (deliverable, line), number in sorted(highest.items()):  # the same order in every store
-        target = min(number + margin, NUMBER_MAX)
+    raised = {line: min(number + margin, NUMBER_MAX) for line, number in sorted(highest.items())}
+    for (deliverable, line), target in raised.items():  # the same order in every store
         why = f"the store was recovered; numbers up to {target} may have been in use before"
         granter.raise_to(deliverable, line, target, node=node, why=why)
     feed.close()
     # What left stays away: another store counts it on.
     session.execute("DELETE FROM stop WHERE cause <> ?", (STORE_LEFT,))
     session.execute("UPDATE node SET token = '' WHERE token_count IS NOT NULL")
+    if recoveries is not None:
+        recoveries.note(store, raised)
 
 
 def _refuse_left(session: Session) -> None:

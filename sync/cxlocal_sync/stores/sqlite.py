@@ -35,6 +35,7 @@ from cxlocal.text import quoted
 from cxlocal_sync.stores.answer import Answering, answer, judge_file, refuse
 from cxlocal_sync.stores.feed import read_store
 from cxlocal_sync.stores.founding import check_content, check_digest, found, may_found
+from cxlocal_sync.stores.recoveries import ENDING, Recoveries
 from cxlocal_sync.stores.schema import APPLICATION_ID, FORMAT, create_tables, sqlite_steps
 from cxlocal_sync.stores.session import SqliteSession
 from cxlocal_sync.stores.witness import StoreWitness
@@ -69,6 +70,7 @@ class SqliteStore(Answering):
         self._begins = False
         """Set while the store is created."""
         self._witness = None if witness is None else StoreWitness(witness, "the store's file")
+        self._recoveries = Recoveries(self.path.with_name(self.path.name + ENDING))
 
     def answer(self, message: dict[str, Any], *, timeout: float) -> dict[str, Any]:
         """The answer to one message; a refusal too. Raises StoreUnreachable."""
@@ -91,7 +93,7 @@ class SqliteStore(Answering):
         try:
             witness = self._witness
             judge = judge_file if witness is None else witness.beside(judge_file, connection)
-            reply = answer(connection, message, file_hint(self.path), judge)
+            reply = answer(connection, message, file_hint(self.path), judge, self._recoveries)
             connection.execute("COMMIT")
             if witness is not None:
                 witness.note(reply, all_seen=False)
