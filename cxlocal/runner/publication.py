@@ -25,6 +25,7 @@ from cxlocal.plan import publication as rule
 from cxlocal.processes.child import End
 from cxlocal.runner.products import artifacts, published_drafts
 from cxlocal.runner.record import RunRecord
+from cxlocal.runner.targets import note_asked
 from cxlocal.runner.tool_stage import ToolStage, as_worked, ask
 from cxlocal.runner.work import Launch, Worked
 from cxlocal.text import clean_text, shorten
@@ -141,6 +142,7 @@ def look(at: ToolStage) -> Generator[Launch, End, tuple[Seen, End | None]]:
         return _seen(ledger, files, terms, Outcome.SUCCESS), None
     found, end = yield from ask(at, "ask")
     if isinstance(found.result, Holdings) and found.result.files:
+        note_asked(at.work.record.journal, at.work.plan.deliverable, target)
         files = {clean_text(name)[:200]: sure(one) for name, one in found.result.files.items()}
         if len(files) > FILES_MAX:
             raise Trouble(

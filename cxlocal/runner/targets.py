@@ -10,6 +10,7 @@ from cxlocal.hooks.registered import find_tool
 from cxlocal.journal.file import Journal
 from cxlocal.plan.types import Plan
 from cxlocal.runner.source import Machine
+from cxlocal.text import utc_text
 
 HOLDS = """
 SELECT version, found_at FROM publication WHERE deliverable = ? AND target = ? AND state = 'there'
@@ -24,9 +25,21 @@ ORDER BY coalesce(found_at, begun_at, wanted_at) DESC LIMIT 1
 """
 
 
+LAST_FOUND = "SELECT max(found_at) AS at FROM publication WHERE deliverable = ? AND target = ?"
+_ASKED = "asked/{}/{}"
+"""Local value: when a target last answered this machine. On record is only what was new then."""
+
+
+def note_asked(journal: Journal, deliverable: str, target: str) -> None:
+    """A target has said now what it holds."""
+    with journal.write() as transaction:
+        at = utc_text(journal.clock.now_ms())
+        transaction.set_value(_ASKED.format(deliverable, target), at)
+
+
 def held_now(journal: Journal, plan: Plan) -> dict[str, str]:
-    """What each target of a plan got last, and what of it is open, as far as is known here, in words. Call
-    after ``catch_up``."""
+    """What each target of a plan got last, and what of it is open, by the record and not by asking, in words: with the
+    time when it last answered this machine, or told another one something new. Call after ``catch_up``."""
     found = {}
     for one in plan.published_to:
         row = journal.one(HOLDS, (plan.deliverable, one.name))
@@ -37,7 +50,10 @@ def held_now(journal: Journal, plan: Plan) -> dict[str, str]:
         if half is not None:
             why = f" ({half['why']})" if half["why"] else ""
             words += f"; {half['version']} is {half['state']} there{why}"
-        found[one.name] = words
+        new = journal.one(LAST_FOUND, (plan.deliverable, one.name))
+        here = journal.value(_ASKED.format(plan.deliverable, one.name))
+        asked = max(filter(None, [here, new and new["at"]]), default="")
+        found[one.name] = f"{words} (by the record; last asked {asked or 'never'})"
     return found
 
 

@@ -109,6 +109,7 @@ def test_what_would_be_published_is_listed_before(shop: Any, publish: Any, share
     assert publish(targets, stages=STAGES).code == 0
     dry = shop.run("--dry-run")
     assert "app would go to files (folder): nothing was published there yet" in dry.err, dry.err
+    assert dry.err.count("(by the record; last asked never)") == 2, dry.err
     assert "The version would go to tag (git-tag): nothing was" in dry.err, dry.err
     on = shop.run("--to", "files")
     assert on.code == 0 and "tag is protected. To go on:" in on.err, on.err
@@ -117,8 +118,43 @@ def test_what_would_be_published_is_listed_before(shop: Any, publish: Any, share
     assert listed["artifacts"] == ["app"] and "it got 0.1.1 last" in listed["holds"]
     tried = shop.command("rehearse")
     assert "publishes app to files: it got 0.1.1 last" in tried.err, tried.err
+    assert "(by the record; last asked 20" in tried.err, tried.err
     assert "publishes the version to tag: nothing was published there" in tried.err, tried.err
     assert sorted(one.name for one in share.iterdir()) == ["0.1.1"]
+
+
+def test_a_dry_run_asks_nobody_and_says_when_somebody_was(
+    shop: Any, publish: Any, share: Path
+) -> None:
+    """What is wrong at the target since then it does not see; ``--check`` does."""
+
+    def said() -> tuple[str, str]:
+        """What is held, and when it was last asked."""
+        (one,) = shop.run("--dry-run", "--json").json()["targets"]
+        words, mark, asked = one["holds"].rpartition(" (by the record; last asked ")
+        assert mark and f"by the record; last asked {asked}" in shop.run("--dry-run").err
+        return words, asked.rstrip(")")
+
+    alone = STAGES.partition("tag = ")[0]
+    assert publish(FILES.replace("@SHARE@", str(share)), stages=alone).code == 0
+    assert shop.run("--resume", shop.last(), "--to", "files").code == 0
+    words, asked = said()
+    [found] = shop.query("SELECT found_at FROM publication")
+    assert asked >= found and "it got 0.1.0 last" in words
+    # Asked again it holds the same: nothing is recorded, and it was asked all the same.
+    count = shop.query("SELECT count(*) FROM event")
+    assert shop.command("publish", "0.1.0", "--check").code == 0
+    assert shop.query("SELECT count(*) FROM event") == count
+    later = said()
+    assert later[0] == words and later[1] > asked
+    shutil.rmtree(share / "0.1.0")
+    assert said() == later, "nobody looked"
+    assert shop.command("publish", "0.1.0", "--check").code != 0
+    assert said()[0] != words and said()[1] > later[1]
+    share.rename(share.with_name("away"))
+    now = said()[1]
+    assert shop.command("publish", "0.1.0", "--check").code == 9
+    assert said()[1] >= now, "it did not answer"
 
 
 def test_a_half_published_run_is_no_success_and_is_finished_by_publish(
