@@ -137,6 +137,7 @@ class World:
         self.unreached: set[str] = set()
         """Hosts that nobody can reach now."""
         self.destroys = False
+        self.refuses = ""
         self.broken: list[str] = []
         """What must never be, and was."""
         self.machines = [Machine(self, name) for name in ("one", "two")]
@@ -226,7 +227,7 @@ class World:
                 )
             )
         elif verb == "preview":
-            return Previewed(changes=("change it",), destroys=self.destroys)
+            return Previewed(changes=("change it",), destroys=self.destroys, refuses=self.refuses)
         elif verb == "apply":
             self.migrated = version
             return Applied(outputs={"url": "db:1"}, changed=True)
