@@ -178,7 +178,10 @@ class Previewed(Done, frozen=True, kw_only=True):
     changes: tuple[str, ...] = ()
     """One line for people for each; empty: nothing would change."""
     destroys: bool = False
-    """Something would be destroyed that cannot be made again: the deployment stops."""
+    """Something would be destroyed that cannot be made again: the deployment stops (3)."""
+    refuses: str = ""
+    """By which rule ``apply`` would refuse what this version wants: the deployment stops (3) before anything is
+    changed."""
 
 
 class Created(Done, frozen=True, kw_only=True):

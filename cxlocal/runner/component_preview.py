@@ -26,6 +26,8 @@ class Foreseen(NamedTuple):
     """A line for people for each; empty: nothing would change."""
     destroys: bool = False
     """Something would be lost that cannot be made again."""
+    refuses: str = ""
+    """Why it may not be changed as this version wants it."""
     problem: str = ""
     """Why it could not be asked."""
     outcome: Outcome = Outcome.SUCCESS
@@ -35,12 +37,21 @@ class Foreseen(NamedTuple):
         place = f"{self.component} in {self.environment}"
         if self.problem:
             return [f"{place} could not be asked what would change: {self.problem}"]
+        if self.refuses:
+            return [f"{place} would not be changed: {self.refuses}"]
         if not self.changes:
             return [f"{place} would stay as it is"]
         return [f"{place}: {one}" for one in self.changes]
 
     def refusal(self) -> Refused | None:
-        """The refusal where something would be lost; None where nothing would."""
+        """The refusal where it may not be changed so, or something would be lost; None otherwise."""
+        if self.refuses:
+            return Refused(
+                f"{self.component} may not be changed so in {self.environment}",
+                why=self.refuses,
+                hint="put right what it says; nothing was changed",
+                name="not-to-be-changed",
+            )
         if not self.destroys:
             return None
         return Refused(
@@ -66,7 +77,8 @@ def preview(site: Site) -> Generator[Launch, End, list[Foreseen]]:
         place = site.environment.name
         if isinstance(said.result, Previewed):
             result = said.result
-            found.append(Foreseen(place, one.name, tuple(result.changes), result.destroys))
+            changes, lost = tuple(result.changes), result.destroys
+            found.append(Foreseen(place, one.name, changes, lost, result.refuses))
         else:
             outcome = said.outcome if said.outcome != Outcome.SUCCESS else Outcome.ERROR
             reason = said.reason or str(outcome)

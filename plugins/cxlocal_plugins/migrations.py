@@ -61,12 +61,16 @@ def in_order(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(one), "") if one.isdecimal() else (1, 0, one) for one in parts if one]
 
 
+class NotAllowed(ToolFailure):
+    """Migrations that a rule keeps from being applied; nothing was."""
+
+
 def pending(
     files: Sequence[Migration], applied: Mapping[str, str], *, out_of_order: bool, ahead: bool
 ) -> list[Migration]:
     """What is still to be applied, in order; ``applied`` has the digest by name.
 
-    Raises ToolFailure for a file that was changed after it was applied, for what was applied by a newer
+    Raises NotAllowed for a file that was changed after it was applied, for what was applied by a newer
     version (``ahead`` lets it be), for a new one that comes before an applied one (``out_of_order`` lets
     it), and for one that would end the transaction it runs in.
     """
@@ -75,24 +79,24 @@ def pending(
         name for name, digest in applied.items() if name in known and known[name].sha256 != digest
     ]
     if changed:
-        raise ToolFailure(
+        raise NotAllowed(
             f"{changed[0]} was changed after it was applied; write a new migration instead"
         )
     unknown = sorted(applied.keys() - known.keys(), key=in_order)
     if unknown and not ahead:
-        raise ToolFailure(
+        raise NotAllowed(
             f"the database has {unknown[-1]}, which this version does not know (deploy --schema-ahead goes on)"
         )
     last = max(applied, key=in_order, default="")
     found = [one for one in files if one.name not in applied]
     early = [one.name for one in found if last and in_order(one.name) < in_order(last)]
     if early and not out_of_order:
-        raise ToolFailure(
+        raise NotAllowed(
             f"{early[0]} is new and comes before {last} (out_of_order = true applies it)"
         )
     for one in found:
         if ends := next((each for each in statements(one.sql) if _ENDS.match(each)), ""):
-            raise ToolFailure(
+            raise NotAllowed(
                 f"{one.name} has {ends.split()[0]}: each migration is one transaction already"
             )
     return found

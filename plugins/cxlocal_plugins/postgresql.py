@@ -50,7 +50,7 @@ class Postgresql(Tool):
         return _carry_out(ctx, "destroy", Done)
 
     def preview(self, ctx: Context) -> Previewed:
-        """The migrations that are still to be applied. Raises ToolFailure for those that may not."""
+        """The migrations that are still to be applied, or why they may not be."""
         return _carry_out(ctx, "preview", Previewed)
 
     def apply(self, ctx: Context) -> Applied:

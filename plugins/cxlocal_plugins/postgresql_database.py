@@ -19,7 +19,7 @@ from psycopg import sql
 
 from cxlocal.errors import Trouble
 from cxlocal.hooks.tool import Applied, Context, Done, Observed, Previewed, ToolFailure
-from cxlocal_plugins.migrations import Migration, pending, read_migrations
+from cxlocal_plugins.migrations import Migration, NotAllowed, pending, read_migrations
 
 CONNECT_SECONDS = 10
 LOCK = 0x63786C6F63616C  # "cxlocal"
@@ -70,17 +70,26 @@ def destroy(ctx: Context) -> Done:
 
 
 def preview(ctx: Context) -> Previewed:
-    """The migrations that are still to be applied. Raises ToolFailure for those that may not."""
+    """The migrations that are still to be applied, or why they may not be. Raises ToolFailure for a folder that cannot
+    be read."""
     files = _files(ctx)
     try:
-        with _connected(ctx, _address(ctx)) as link:
-            waiting = _waiting(ctx, files, link)
-    except psycopg.errors.InvalidCatalogName:
-        waiting = _allowed(ctx, files, {})
+        waiting = _unapplied(ctx, files)
+    except NotAllowed as no:
+        return Previewed(refuses=str(no))
     lost = [f"{one.name} destroys: {each}" for one in waiting for each in one.destroys]
     return Previewed(
         changes=(*(f"applies {one.name}" for one in waiting), *lost), destroys=bool(lost)
     )
+
+
+def _unapplied(ctx: Context, files: list[Migration]) -> list[Migration]:
+    """What is to be applied. Raises NotAllowed."""
+    try:
+        with _connected(ctx, _address(ctx)) as link:
+            return _waiting(ctx, files, link)
+    except psycopg.errors.InvalidCatalogName:
+        return _allowed(ctx, files, {})
 
 
 def apply(ctx: Context) -> Applied:
@@ -144,11 +153,11 @@ def _files(ctx: Context) -> list[Migration]:
 
 
 def _waiting(ctx: Context, files: list[Migration], link: Any) -> list[Migration]:
-    """What is to be applied. Raises ToolFailure, also where another deliverable migrates this database."""
+    """What is to be applied. Raises NotAllowed, also where another deliverable migrates this database."""
     rows = _rows(link, "SELECT name, sha256, deliverable FROM cxlocal_migration")
     others = sorted({whose for _, _, whose in rows} - {ctx.deliverable})
     if others:
-        raise ToolFailure(
+        raise NotAllowed(
             f"{others[0]} applies migrations to this database; give it here by its url alone"
         )
     return _allowed(ctx, files, {name: digest for name, digest, _ in rows})

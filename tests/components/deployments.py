@@ -180,6 +180,7 @@ class World:
         self.unreached: set[str] = set()
         """Hosts that nobody can reach now."""
         self.destroys = False
+        self.refuses = ""
         self.broken: list[str] = []
         """What must never be, and was."""
         self.machines = [Machine(self, name) for name in ("one", "two")]
@@ -271,7 +272,7 @@ class World:
                 )
             )
         elif verb == "preview":
-            return Previewed(changes=("change it",), destroys=self.destroys)
+            return Previewed(changes=("change it",), destroys=self.destroys, refuses=self.refuses)
         elif component.name == "shop":
             return self.apply_itself(version, verb, told)
         elif verb == "apply":

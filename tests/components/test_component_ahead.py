@@ -39,6 +39,10 @@ def _destroys(world: World) -> None:
     world.destroys = True
 
 
+def _refuses(world: World) -> None:
+    world.refuses = "the database has 2_totals.sql, which this version does not know"
+
+
 def _nothing(world: World) -> None:
     """All is as the record says."""
 
@@ -49,6 +53,7 @@ IN_PROCESS: dict[str, tuple[Callable[[World], None], dict[str, str], str]] = {
     "another turn stands there": (_unknown_turn, {}, "unknown-turn"),
     "instances nobody knows": (_stranger, {}, "found-instances"),
     "it would destroy something": (_destroys, {}, "would-destroy"),
+    "a rule refuses what it wants": (_refuses, {}, "not-to-be-changed"),
     "instances cannot be asked": (_nothing, {"web observe": "error"}, "not-observed"),
     "the balancer cannot be asked": (_nothing, {"lb observe": "failure"}, "not-observed"),
     "a preview fails": (_nothing, {"db preview": "failure"}, "failure"),
@@ -73,7 +78,11 @@ def test_what_ends_a_deployment_beforehand_is_foreseen(world: World, what: str, 
     assert first.journal.query("SELECT count(*) FROM event") == events, "nothing is recorded"
     assert (world.running, world.weights, world.turn, world.migrated) == before
     record.muted = False
-    if back and ended in ("component-left", "would-destroy") or (back and "preview" in what):
+    if (
+        back
+        and ended in ("component-left", "would-destroy", "not-to-be-changed")
+        or (back and "preview" in what)
+    ):
         ended = "success"  # what is changed in place stays as it is
     assert foreseen == run(first.deploy("0.1.1", record=record, back=back), fault) == ended
 

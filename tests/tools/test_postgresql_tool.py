@@ -149,11 +149,31 @@ class TestPostgresql(ComponentContract):
         self._run(bench, "provision")
         self.applied(bench)
         (bench.checkout / "db/migrations/2_totals.sql").unlink()
+        refuses = self.preview(bench).refuses
+        ran = self._run(bench, "apply")
+        assert ran.outcome.outcome == "failure"
+        for words in (refuses, ran.outcome.reason):
+            assert "has 2_totals.sql" in words and "(deploy --schema-ahead goes on)" in words
         for verb in ("preview", "apply"):
-            ran = self._run(bench, verb)
-            assert ran.outcome.outcome == "failure"
-            assert "(deploy --schema-ahead goes on)" in ran.outcome.reason
             assert self._run(bench, verb, ahead=True).outcome.outcome == "success", verb
+
+    def test_whatever_a_rule_refuses_is_said_before_anything_is_changed(self, bench: Bench) -> None:
+        self._run(bench, "provision")
+        self.applied(bench)
+        assert self.preview(bench).refuses == ""
+        rules = {
+            "was changed after it was applied": {"2_totals": "SELECT 1"},
+            "is new and comes before 2_totals.sql": {"0_early": "SELECT 1"},
+            "each migration is one transaction already": {"3_ends": "COMMIT; SELECT 1"},
+        }
+        kept = (bench.checkout / "db/migrations/2_totals.sql").read_bytes()
+        for words, files in rules.items():
+            write(bench, **files)
+            seen = self.preview(bench)
+            assert words in seen.refuses and not seen.changes, (words, seen)
+            for name in files:
+                (bench.checkout / f"db/migrations/{name}.sql").unlink()
+            (bench.checkout / "db/migrations/2_totals.sql").write_bytes(kept)
 
     def test_what_destroys_must_be_meant(self, bench: Bench) -> None:
         write(bench, **{"3_less": "ALTER TABLE orders DROP COLUMN total"})
