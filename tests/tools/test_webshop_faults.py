@@ -72,6 +72,10 @@ STEPS: dict[str, Callable[[Now], bool]] = {
     "the old are taken away": lambda now: now.cut_over and len(now.story.containers()) < 4,
 }
 """When something happens to the run, of each step of a deployment. What is awaited may be over when it is seen."""
+AWAY = {one: came for one, came in STEPS.items() if not one.startswith("the old are")} | {
+    "the old ones stay": lambda now: "so the old ones stay" in now.machine.said()
+}
+"""The same where no store can be told of it: nobody drains or takes away what served."""
 
 
 def wait_until(true: Callable[[], bool], machine: Machine) -> None:
@@ -85,6 +89,9 @@ def wait_until(true: Callable[[], bool], machine: Machine) -> None:
 class ByStore:
     """Two machines that share a store. They take turns at being lost."""
 
+    steps = STEPS
+    stand = 2
+    """How many instances there are when the other machine is done."""
     lost_runs: tuple[str, ...] = TO_PRODUCTION
     other_runs: tuple[str, ...] = TO_PRODUCTION
 
@@ -123,6 +130,7 @@ class ByStore:
 class ByBundle(ByStore):
     """The store is gone: what one machine knows comes to the other one as a file."""
 
+    steps, stand = AWAY, 4
     # Numbers of one reserve lie below those of another one.
     lost_runs = other_runs = ("--offline", "--allow-older", *TO_PRODUCTION)
 
@@ -145,6 +153,7 @@ class ByBundle(ByStore):
 class ByLabels(ByStore):
     """A machine without a way to the store, lost with its home: of what it did nothing tells but what stands."""
 
+    steps = AWAY
     lost_runs = ("--offline", *TO_PRODUCTION)
 
     def pair(self, number: int) -> tuple[Machine, Machine]:
@@ -196,7 +205,7 @@ def test_a_run_is_killed_at_each_step_and_another_machine_goes_on(
     prepare(story)
     machines = others(story)
     with load(story.place.port) as used:
-        for number, (step, came) in enumerate(STEPS.items()):
+        for number, (step, came) in enumerate(machines.steps.items()):
             lost, other = machines.pair(number)
             story.change()
             lost.pull()
@@ -213,7 +222,7 @@ def test_a_run_is_killed_at_each_step_and_another_machine_goes_on(
             assert story.serving(used) == {story.live(other)}, step
             assert used.failures == [], step
             exist = [row["resource"] for row in other.ok("sql", "--json", MADE).json()]
-            assert story.containers() == sorted(exist) and len(exist) == 2, step
+            assert story.containers() == sorted(exist) and len(exist) == machines.stand, step
             print(f"killed when {step}; {how}: {used}", flush=True)
     assert used.faults() == []
 
