@@ -1,5 +1,4 @@
-"""How a run is opened: a new one here, one to go on with in ``resuming``; and what both of them and
-single commands need for it.
+"""How a run is opened, for single commands, too: a new one here, one to go on with in ``resuming``.
 
 Everything is checked before the first event, and the number is taken last. Whoever opens a run does
 it by the same functions: ``ask_git`` and ``record_beginning`` for a new one, ``find_run`` and
