@@ -136,7 +136,7 @@ def read(folder: Path, ways: Sequence[str], found: Any = ODD, sink: Any = None) 
 def test_what_goes_wrong_with_one_report_is_said_and_the_others_are_read(
     way: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report_worker, "READ_SECONDS", 1.0)
+    monkeypatch.setattr(report_worker, "READ_SECONDS", 2.0)
     monkeypatch.setattr(report_worker, "CASES_MAX", 2000)
     before, bad, after = read(tmp_path, ["1", way, "2"])
     if words:
@@ -145,6 +145,13 @@ def test_what_goes_wrong_with_one_report_is_said_and_the_others_are_read(
     # Nothing that a reader says in the name of another report makes anything green that is not.
     assert [one.suite for one in (before, bad, after)] == ["suite 0", "suite 1", "suite 2"]
     assert before.cases[0].name == "1"
+
+
+def test_each_report_has_the_time_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_worker, "READ_SECONDS", 2.0)
+    assert [one.outcome for one in read(tmp_path, ["time.sleep(0.9)"] * 3)] == ["success"] * 3
 
 
 def test_what_it_told_before_counts(tmp_path: Path) -> None:
