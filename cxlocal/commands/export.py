@@ -23,7 +23,7 @@ from cxlocal.events.export import FORMS
 from cxlocal.exchange.sync import synchronise
 from cxlocal.journal.read import all_events, run_events
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.projection.evidence import TOPICS, evidence_sentences
+from cxlocal.projection.evidence import TOPICS, evidence_sentences, result_words
 from cxlocal.projection.queries import QUERIES
 from cxlocal.text import counted
 
@@ -228,7 +228,13 @@ def sheet(name: str, said: list[str], rows: list[dict[str, Any]]) -> Iterator[st
         if about:
             yield f"\n{title}"
         for row in about:
-            parts = (row["name"], row["result"], row["who"], row["at"], row["words"])
+            parts = (
+                row["name"],
+                result_words(topic, row["result"] or ""),
+                row["who"],
+                row["at"],
+                row["words"],
+            )
             yield "  " + " · ".join(str(part) for part in parts if part)
             if row["sha256"]:
                 yield f"    SHA-256 {row['sha256']}"

@@ -75,6 +75,19 @@ VERSION_ORDER = """coalesce((SELECT max(v.sort_key) FROM version v WHERE v.run =
     '~' || {0}.queued_at)"""
 """By what runs of one deliverable are in the order of their versions, 1.0.9 before 1.0.10, those without one
 last; ``{0}`` is the run. A text of a version says nothing of its order."""
+DECISION_WORDS = {
+    "granted": "given",
+    "overridden": "passed over by hand",
+    "denied": "refused",
+    "undecided": "not decided",
+}
+"""A decision about a promotion, for people."""
+DECIDED = (
+    "CASE {0}.decision "
+    + " ".join(f"WHEN '{one}' THEN '{words}'" for one, words in DECISION_WORDS.items())
+    + " ELSE {0}.decision END"
+)
+"""The same in SQL; ``{0}`` is the row of the decision."""
 TITLE = (
     "coalesce((SELECT d.title FROM deliverable d WHERE d.id = {0}.deliverable), {0}.deliverable)"
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cxlocal.projection.asked import CHOSEN_RUN, RUN_WORDS
+from cxlocal.projection.asked import CHOSEN_RUN, DECISION_WORDS, RUN_WORDS
 from cxlocal.projection.own_record import OTHERWISE
 
 TOPICS = {
@@ -22,6 +22,13 @@ TOPICS = {
     "record": "The record itself",
 }
 """What each row is about, in order, and what that is called."""
+
+PUSHED = {
+    "confirmed": "yes: {} was asked and has it",
+    "tracking ref": "by the copy of {} on that machine alone",
+    "mirror only": "the mirror {} alone has it",
+}
+"""By the kind of proof."""
 
 CONTRADICTED = "recorded otherwise here"
 
@@ -184,3 +191,20 @@ def identity(person: str) -> str:
 def name_of(person: str) -> str:
     """Somebody without the address behind the name."""
     return person.partition(" <")[0].strip() or person
+
+
+def result_words(topic: str, result: str) -> str:
+    """The result of a row for people: how it is known that a commit was pushed, what was decided. Pure."""
+    if topic == "commit":
+        return pushed(result)
+    return DECISION_WORDS.get(result, result) if topic == "decision" else result
+
+
+def pushed(result: str) -> str:
+    """How it is known that a commit was pushed, in words: of a kind of proof and its remote. Pure."""
+    kind, comma, rest = result.partition(", ")
+    words = PUSHED.get(kind)
+    if not (words and comma):
+        return result
+    remote, semicolon, later = rest.partition("; ")
+    return f"{words.format(remote)}{semicolon}{later}"

@@ -9,6 +9,7 @@ from cxlocal.events.types import PIPELINE_QUEUED
 from cxlocal.projection.asked import (
     BEFORE,
     CHOSEN_RUN,
+    DECIDED,
     PLACE,
     PROMOTION,
     RUN_WORDS,
@@ -39,10 +40,6 @@ _TOLD_BRANCH = f"""(SELECT e.document ->> '$.customData.cxlocal.place.branch' FR
 _NEWEST_SUCCESS = """SELECT n.rowid FROM run n WHERE n.deliverable = {of} AND n.kind = 'release'
       AND n.outcome = 'success' ORDER BY n.queued_at DESC LIMIT 1"""
 
-DECIDED = """CASE p.decision WHEN 'granted' THEN 'given' WHEN 'overridden' THEN 'passed over by hand'
-    WHEN 'denied' THEN 'refused' ELSE p.decision END"""
-"""What was decided, in words that the pages use."""
-
 # sql: constants of this module
 _HAPPENED = f"""
 SELECT d.deployed_at AS at, iif(d.kind = 'rolledback', 'rolled back', 'went out') AS what,
@@ -55,7 +52,7 @@ UNION ALL SELECT a.tried_at, 'did not go out', {TITLE.format("a")}, a.version,
   FROM deployment_attempt a WHERE a.outcome IN ('failed', 'cancelled', 'cut off')
     AND :deliverable IN ('', a.deliverable) AND a.tried_at >= {{lo}} AND a.tried_at < {{hi}}
 UNION ALL SELECT p.decided_at, 'was decided', {TITLE.format("p")}, p.version, '', p.actor,
-    coalesce(nullif(p.title, ''), p.name) || ': ' || {DECIDED}
+    coalesce(nullif(p.title, ''), p.name) || ': ' || {DECIDED.format("p")}
     || coalesce(', ' || nullif(p.reason, ''), ''), p.deliverable, p.run
   FROM promotion p WHERE p.automatic = 0 AND :deliverable IN ('', p.deliverable) AND p.decided_at >= {{lo}} AND p.decided_at < {{hi}}
 UNION ALL SELECT r.queued_at, iif(r.planned = 0, 'emergency', 'without the store'),

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from cxlocal.projection.evidence import CONTRADICTED, TOPICS, evidence_sentences
+from cxlocal.projection.evidence import CONTRADICTED, TOPICS, evidence_sentences, result_words
 from datasette_cxlocal.parts import Part, Place
 from datasette_cxlocal.run_page import LATEST
 from datasette_cxlocal.sections import Cell, Section
@@ -24,12 +24,6 @@ COLUMNS = {
     ("deployed", "Said"): "Reason", ("review", "Said"): "What was found", ("record", "Result"): "How far",
 }  # fmt: skip
 """What a column is called where a topic has a better word for it."""
-PUSHED = {
-    "confirmed": "yes: {} was asked and has it",
-    "tracking ref": "by the copy of {} on that machine alone",
-    "mirror only": "the mirror {} alone has it",
-}
-"""By the kind of proof."""
 RESULTS = {
     "the bytes that were made": State("the bytes that were made", "✓", "good"),
     "other bytes than were made": State("other bytes than were made", "✗", "bad"),
@@ -96,23 +90,13 @@ def sections_of(place: Place, part: Part, version: str) -> list[Section]:
     return [*found[:-1], last[0]._replace(ways=True, note=note)]
 
 
-def pushed(result: str) -> str:
-    """How it is known that a commit was pushed, in words: of a kind of proof and its remote. Pure."""
-    kind, comma, rest = result.partition(", ")
-    words = PUSHED.get(kind)
-    if not (words and comma):
-        return result
-    remote, semicolon, later = rest.partition("; ")
-    return f"{words.format(remote)}{semicolon}{later}"
-
-
 def _row(place: Place, row: Mapping[str, Any]) -> tuple[Cell, ...]:
     topic, result = str(row["topic"]), plain(row["result"] or "")
     first, comma, rest = result.partition(", ")
     state = RESULTS.get(result) or state_of(first)
     told: Cell = state_text(state._replace(word=state.word + comma + brief(rest, 100)))
     if topic in ("commit", "artifact", "record"):
-        told = shown(pushed(result) if topic == "commit" else result)
+        told = shown(result_words(topic, result))
     by = shown(person(row["who"]))
     if topic == "decision" and not row["who"]:
         by = Markup("earned by its stages")

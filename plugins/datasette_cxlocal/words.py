@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, tzinfo
 
 from markupsafe import Markup
 
+from cxlocal.projection.asked import DECISION_WORDS
 from cxlocal.text import duration_text, shorten
 from cxlocal.values import NamedTuple
 
@@ -78,12 +79,12 @@ STATES = {
     "not reached": State("not reached", "○", "none"),
     "not asked for": State("not asked for", "○", "none"),
     "not run": State("did not run", "○", "none"),
-    "granted": State("given", "✓", "good"),
+    "granted": State(DECISION_WORDS["granted"], "✓", "good"),
     "allow": State("allowed", "✓", "good"),
-    "denied": State("refused", "✗", "bad"),
+    "denied": State(DECISION_WORDS["denied"], "✗", "bad"),
     "deny": State("refused", "✗", "bad"),
-    "undecided": State("not decided", "?", "wait"),
-    "overridden": State("passed over by hand", "⚑", "wait"),
+    "undecided": State(DECISION_WORDS["undecided"], "?", "wait"),
+    "overridden": State(DECISION_WORDS["overridden"], "⚑", "wait"),
     "deployed": State("first time there", "✓", "good"),
     "upgraded": State("took over", "✓", "good"),
     "rolledback": State("rolled back", "↩", "wait"),

@@ -25,7 +25,8 @@ pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(300)]
 PAGES = (
     "board", "run/latest", "run/2.7.100", "run/2.7.4", "diary", "product?deliverable=webshop",
     "way/2.7.100", "difference?older=2.7.1&newer=2.7.3", "then?at=2026-11-27T05:30&known=2026-11-27T05:10",
-    "unusual", "figures", "machines", "evidence/2.7.100",
+    "unusual", "figures", "machines", "evidence/2.7.100", "board?wall=1", "run/4.1.100", "run/nothing", "../nothing",
+    "../?sql=with+recursive+c(x)+as+(select+1+union+all+select+x%2B1+from+c)+select+max(x)+from+c",
 )  # fmt: skip
 FORMS: dict[str, dict[str, Any]] = {
     "desk": {"viewport": {"width": 1280, "height": 800}},
@@ -34,9 +35,17 @@ FORMS: dict[str, dict[str, Any]] = {
     # At 200 % a desk of 1280 has room for 640.
     "double": {"viewport": {"width": 640, "height": 400}, "device_scale_factor": 2},
     "narrowest": {"viewport": {"width": 320, "height": 640}},
+    "plain": {"viewport": {"width": 1280, "height": 800}, "java_script_enabled": False},
+    "paper": {"viewport": {"width": 720, "height": 1000}},
 }
-JOURNALS = ("small", "hostile", "empty", "full")
-USUAL = [("small", "desk"), ("hostile", "phone"), ("small", "dark"), ("empty", "phone")]
+JOURNALS = ("small", "hostile", "empty", "full", "open", "outage")
+USUAL = [
+    ("small", "desk"),
+    ("hostile", "phone"),
+    ("outage", "dark"),
+    ("empty", "phone"),
+    ("open", "paper"),
+]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -65,10 +74,16 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def served(
-    full_file: Path, empty_file: Path, small_file: Path, hostile_file: Path
+    full_file: Path,
+    empty_file: Path,
+    small_file: Path,
+    hostile_file: Path,
+    open_file: Path,
+    outage_file: Path,
 ) -> Iterator[dict[str, str]]:
     """The address of each journal's pages."""
-    files = {"full": full_file, "empty": empty_file, "small": small_file, "hostile": hostile_file}
+    files = {"full": full_file, "empty": empty_file, "small": small_file, "hostile": hostile_file,
+             "open": open_file, "outage": outage_file}  # fmt: skip
     servers, found = [], {}
     for name, path in files.items():
         listener = socket.socket()
@@ -94,6 +109,11 @@ COVERED = """[...document.querySelectorAll('.cards td')].filter(one => one.offse
 """Cells whose words or label are higher than they are."""
 
 
+CUT = """[...document.querySelectorAll('main table, main svg')].filter(one =>
+    getComputedStyle(one.parentElement).display !== 'none' && one.scrollWidth > one.parentElement.clientWidth + 1).length"""
+"""Tables and pictures that go beyond what they stand in."""
+
+
 def goes_beyond(page: Page) -> float:
     """By how many pixels the page is wider than the screen."""
     return float(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
@@ -110,10 +130,19 @@ def test_a_page_fits_its_screen_and_can_be_heard(
     page.on("pageerror", lambda error: noticed.append(str(error)))
     page.on("request", lambda request: noticed.append(request.url)
             if not request.url.startswith("http://127.0.0.1:") else None)  # fmt: skip
+    if form == "paper":
+        page.emulate_media(media="print")
     for name in PAGES:
-        page.goto(served[journal] + name)
+        page.goto(served[journal] + name + ("&" if "?" in name else "?") + "hold=1")
         assert goes_beyond(page) <= 0, name
         assert page.evaluate(COVERED) == [], f"{name}: a label lies over the next"
+        if form == "paper":
+            assert page.evaluate(CUT) == 0, f"{name}: a table or picture is wider than the paper"
+        if form == "plain":
+            assert page.locator("script, noscript").count() == 0, (
+                "nothing is missed without scripting"
+            )
+            continue  # axe is a script
         found = Axe().run(page).response["violations"]
         told = [(one["id"], one["nodes"][0]["html"][:200]) for one in found]
         assert told == [], name
@@ -148,20 +177,23 @@ def test_the_pages_can_be_walked_without_scripting_by_keyboard(
     context.close()
 
 
-def test_on_paper_nothing_is_left_out(browser: Browser, served: dict[str, str]) -> None:
-    context = browser.new_context(viewport={"width": 720, "height": 1000})
+OF_DATASETTE = {"html-has-lang", "heading-order", "label", "select-name"}
+"""What no block of its templates and no style reaches."""
+
+
+@pytest.mark.parametrize(
+    "address", ["/", "/journal", "/journal/flag", "/journal/live-now", "/journal?sql=select+1"]
+)
+def test_pages_of_datasette_are_mended_where_templates_can(
+    browser: Browser, served: dict[str, str], address: str
+) -> None:
+    context = browser.new_context(bypass_csp=True)
     page = context.new_page()
-    page.emulate_media(media="print")
-    for name in PAGES:
-        page.goto(served["small"] + name)
-        assert goes_beyond(page) <= 0, name
-        assert page.evaluate(COVERED) == [], f"{name}: a label lies over the next"
-        hidden = page.evaluate(
-            "[...document.querySelectorAll('main table, main svg')].filter(one =>"
-            " getComputedStyle(one.parentElement).display !== 'none' && one.scrollWidth >"
-            " one.parentElement.clientWidth + 1).length"
-        )
-        assert hidden == 0, name
+    page.route("**/*.js*", lambda one: one.abort())  # axe stumbles over some scripts of 1.0
+    page.goto(served["small"].partition("/journal")[0] + address)
+    found = Axe().run(page).response["violations"]
+    told = {one["id"]: one["nodes"][0]["html"][:200] for one in found}
+    assert {id: html for id, html in told.items() if id not in OF_DATASETTE} == {}
     context.close()
 
 

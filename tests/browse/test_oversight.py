@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from datasette_cxlocal.evidence import pushed
 from datasette_cxlocal.machines import ready_sentence, unsent_sentence
 from datasette_cxlocal.parts import Part
 from datasette_cxlocal.unusual import unusual_sentences
@@ -19,7 +18,7 @@ from datasette_cxlocal.unusual import unusual_sentences
 from cxlocal.domain import Actor
 from cxlocal.journal.blobs import keep_chunks
 from cxlocal.journal.file import Journal
-from cxlocal.projection.evidence import TOPICS, evidence_sentences
+from cxlocal.projection.evidence import TOPICS, evidence_sentences, pushed
 from cxlocal.projection.oversight_questions import READINESS
 from cxlocal.projection.queries import QUERIES
 from cxlocal.runner.review import answer_for
@@ -230,6 +229,7 @@ def test_the_sheet_is_printed_too(cx: Any, small_copy: Journal, tmp_path: Path) 
     said = cx.ok("export", "evidence", "2.7.100", cwd=tmp_path, env=env).out
     lines = said.splitlines()
     assert lines[0] == "What proves webshop 2.7.100"
+    assert " · yes: origin was asked and has it · " in said and "  Tested · given · " in said
     assert "Approved by somebody else than its author: Mara; the author is Jonas." in lines
     assert [title for title in TOPICS.values() if title in lines] == [
         title for name, title in TOPICS.items() if name not in ("gate", "look", "review")

@@ -158,6 +158,8 @@ def test_since_a_day(cx: Any, homes: dict[str, Path], tmp_path: Path) -> None:
     assert export(cx, homes["small"], tmp_path, "--since", "2026-11-28").code == 0
     site = tmp_path / "site"
     assert min(one.stem for one in (site / "diary").glob("*.html")) == "2026-11-28"
+    listed = (site / "index.html").read_text().partition('id="list"')[2]
+    assert ">4.1.0<" in listed, "what is live is named, also where its own page is not written"
     everything = len(list((site / "run").glob("*.html")))
     assert export(cx, homes["small"], tmp_path).code == 0
     assert 0 < everything < len(list((site / "run").glob("*.html")))
