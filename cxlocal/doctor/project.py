@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ from cxlocal.journal.file import Journal
 from cxlocal.numbers.holdings import reserves
 from cxlocal.plan.select import sends
 from cxlocal.plan.types import Plan
+from cxlocal.projection.functions import in_order
 from cxlocal.revision.mirrors import list_mirrors
 from cxlocal.revision.proof import prove
 from cxlocal.revision.repository import open_repository, read_file, repository_key, resolve
@@ -330,10 +332,8 @@ def _deployment(environment: str, ahead: Ahead) -> Check:
 
 
 DISPUTED = """
-SELECT environment, group_concat(version, ', ') AS versions FROM (
-  SELECT environment, version FROM deployments_now WHERE deliverable = :name AND disputed
-  ORDER BY environment, version
-) GROUP BY environment
+SELECT environment, json_group_array(version) AS versions FROM deployments_now
+WHERE deliverable = :name AND disputed GROUP BY environment ORDER BY environment
 """
 QUESTIONED = """
 SELECT kind, text, subject FROM open_flags
@@ -348,7 +348,8 @@ def check_disputes(journal: Journal, deliverable: str) -> list[Check]:
     wanted = {"name": deliverable}
     checks = [
         Check(
-            f"environment {row['environment']}", NOTE, f"it is disputed what is live: {row['versions']}",
+            f"environment {row['environment']}", NOTE,
+            f"it is disputed what is live: {', '.join(in_order(json.loads(row['versions'])))}",
             f"cxlocal env confirm {quoted(row['environment'])} --live VERSION --reason WHY",
         )
         for row in journal.query(DISPUTED, wanted)

@@ -71,8 +71,11 @@ BEFORE = (
 )
 """Whether a release asked for until ``{2}`` listed the commit of a row ``{0}``: then it came with that, or with
 the next one. ``{1}`` is a row of the deliverable."""
-VERSION_ORDER = """coalesce((SELECT max(v.sort_key) FROM version v WHERE v.run = {0}.id AND v.text = {0}.version),
-    '~' || {0}.queued_at)"""
+PLACE_IN_ORDER = "(SELECT max(v.sort_key) FROM version v WHERE v.run = {0} AND v.text = {1})"
+"""By what versions are in the order of their scheme; ``{0}`` is the run that has one, ``{1}`` its text."""
+VERSION_ORDER = (
+    f"coalesce({PLACE_IN_ORDER.format('{0}.id', '{0}.version')},\n    '~' || {{0}}.queued_at)"
+)
 """By what runs of one deliverable are in the order of their versions, 1.0.9 before 1.0.10, those without one
 last; ``{0}`` is the run. A text of a version says nothing of its order."""
 DECISION_WORDS = {

@@ -37,7 +37,8 @@ EVIDENCE: tuple[str, str, str] = (
     "What proves a version",
     (
         "Commit and proof, who built, tested and approved it, what was passed over, its bytes in each"
-        f" environment, and the end of the record. {RUN_WORDS}"
+        " environment, and the end of the record. What a gate said stands as it was said, also where a decision passed"
+        f" over it. {RUN_WORDS}"
     ),
     f"""
 WITH chosen AS MATERIALIZED (SELECT * FROM run WHERE id = {CHOSEN_RUN})

@@ -6,6 +6,8 @@ Title, description, SQL, as in ``questions``. What each means is in docs/pages.m
 
 from __future__ import annotations
 
+from cxlocal.projection.asked import PLACE_IN_ORDER
+
 MONTHS = 12
 COMMITS_SINCE = "-1 year"
 """How long before the first of the months a commit may have been released and still count."""
@@ -124,7 +126,7 @@ SELECT g.at, g.version, iif(g.back, 'put back', 'went out') AS what, g.failed,
     THEN 'it was rolled back' WHEN g.mended_at IS NOT NULL THEN 'another release fixes it'
     ELSE 'an incident names it' END AS why, g.recovered_at, g.recovery_seconds, g.rework,
   nullif(g.fixes, '') AS fixes, g.actor, g.month, g.environment, g.deliverable, g.version_run AS run
-FROM gone_live g ORDER BY g.at DESC, g.version
+FROM gone_live g ORDER BY g.at DESC, {PLACE_IN_ORDER.format("g.version_run", "g.version")} DESC, g.version DESC
 """,
     ),
     "commits-live": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Iterable
 
 from cxlocal.events.hybrid import COUNTER_BITS
 from cxlocal.patterns import compile_late
@@ -52,6 +53,11 @@ def semver_key(version: object) -> str | None:
     return f"{base}-" + ".".join(
         f"0{int(one):018d}" if one.isdigit() and len(one) <= 18 else f"1{one}" for one in parts
     )
+
+
+def in_order(versions: Iterable[str]) -> list[str]:
+    """Versions, each once, as ``semver_key`` orders them; what is no version of numbers comes first, as text."""
+    return sorted(set(versions), key=lambda one: (semver_key(one) or "", one))
 
 
 FUNCTIONS = ("median(x)", "percentile(x, 90)", "human_duration(seconds)", "semver_key(version)", "hlc_time(clock)")  # fmt: skip

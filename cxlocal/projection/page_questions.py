@@ -11,6 +11,7 @@ from cxlocal.projection.asked import (
     CHOSEN_RUN,
     DECIDED,
     PLACE,
+    PLACE_IN_ORDER,
     PROMOTION,
     RUN_WORDS,
     TITLE,
@@ -178,8 +179,8 @@ SELECT coalesce(d.title, r.deliverable) AS title, r.deliverable, r.version, r.ki
   coalesce(m.name, r.host) AS machine, r.queued_at, r.started_at, r.finished_at, r.duration_seconds,
   r.revision, r.revision_subject, r.revision_author, r.revision_at,
   coalesce(nullif(r.branch, ''), {_TOLD_BRANCH}) AS branch, r.proof,
-  r.fixes, (SELECT group_concat(w.version, ', ') FROM run w WHERE w.deliverable = r.deliverable
-    AND w.fixes = r.version) AS fixed_by,
+  r.fixes, (SELECT group_concat(version, ', ') FROM (SELECT w.version FROM run w WHERE w.deliverable = r.deliverable
+    AND w.fixes = r.version ORDER BY {VERSION_ORDER.format("w")})) AS fixed_by,
   (SELECT i.words || iif(i.closed_at IS NULL, ' (not over)', '') FROM incident i WHERE i.run = r.id
     ORDER BY i.opened_at DESC LIMIT 1) AS at_fault,
   r.changes_total, r.changes_since, b.number_state,
@@ -299,7 +300,7 @@ WHERE r.run = {CHOSEN_RUN} ORDER BY r.started_at, c.suite, c.name
         f"""
 WITH span AS MATERIALIZED (SELECT {_SINCE} AS lo, {asked_time("until")} AS hi)
 SELECT * FROM ({_HAPPENED.format(lo="(SELECT lo FROM span)", hi="(SELECT hi FROM span)").strip()}
-) ORDER BY at, what, title, version
+) h ORDER BY at, what, title, {PLACE_IN_ORDER.format("h.run", "h.version")}, version
 """,
     ),
     "diary-days": (

@@ -297,11 +297,11 @@ TABLES: dict[str, Table] = {
         number INTEGER decided | Its number; empty for rehearsals.
         name TEXT decided | Name of the promotion, such as PASSED_TEST.
         title TEXT decided | Title for readers.
-        decision TEXT decided | granted, denied, undecided or overridden.
+        decision TEXT decided | granted, denied, undecided or overridden (given although a gate, a stage or a denial was against it).
         turn INTEGER decided | Decisions about it known when it was made; the greatest holds.
         automatic INTEGER decided | 1 earned by its stages, 0 decided by a person.
         actor TEXT decided | On whose behalf.
-        reason TEXT decided | Why; of an overridden one also what was passed over, which gate or stage, in brackets.
+        reason TEXT decided | Why; of an overridden one also what was passed over, in brackets: where all gates allow, a stage or a denial.
         data_age_seconds REAL decided | How old our copy of other machines' history was, in seconds.
         decided_at TEXT decided | When (UTC).
         received_at TEXT decided | When this journal first held it (UTC).
@@ -325,7 +325,7 @@ TABLES: dict[str, Table] = {
         id TEXT - | Id of the event.
         run TEXT judged | Run it was asked for.
         gate TEXT judged | Which gate.
-        verdict TEXT judged | allow, deny or undecided.
+        verdict TEXT judged | allow, deny or undecided: the gate's own word, which an override leaves as it is.
         reason TEXT judged | Why.
         stage TEXT judged | Stage it was asked for.
         environment TEXT judged | Environment it was asked for.

@@ -11,6 +11,7 @@ from cxlocal.errors import Refused
 from cxlocal.hooks.tool import Observed
 from cxlocal.plan.types import Component
 from cxlocal.processes.child import End
+from cxlocal.projection.functions import in_order
 from cxlocal.runner import component_record as recorded
 from cxlocal.runner.component_rotation import Stands
 from cxlocal.runner.deployment import known_of, note_observed
@@ -136,7 +137,7 @@ class Lookout:
                 self._flag(
                     "changed-outside",
                     f"{site.environment.name} was changed outside: {one.name} is at"
-                    f" {seen.version or 'nothing'}, the journal says {', '.join(sorted(expected))}",
+                    f" {seen.version or 'nothing'}, the journal says {', '.join(in_order(expected))}",
                 )
         return found
 
@@ -286,7 +287,7 @@ class Lookout:
             ]
             named = [each for each in serving if each.version == site.work.record.version]
             if not named:
-                versions = sorted({each.version for each in serving if each.version})
+                versions = in_order(each.version for each in serving if each.version)
                 raise Refused(
                     f"no {one.name} of {site.work.record.version} serves in {site.environment.name}",
                     why=f"what does is of {' and '.join(versions)}"
@@ -361,7 +362,7 @@ def what_serves(site: Site) -> Generator[Launch, End, tuple[Observed | None, str
         return None, "no tool of a component can tell"
     healthy = all(well) if well and None not in well else None
     said = {"instances": instances}
-    where, runs = uri or own, ", ".join(sorted(versions - {""}))
+    where, runs = uri or own, ", ".join(in_order(versions - {""}))
     return Observed(version=runs, healthy=healthy, uri=where, details=said), ""
 
 

@@ -14,6 +14,7 @@ from cxlocal.events import places
 from cxlocal.events.document import Draft
 from cxlocal.events.resources import Turned, run_cutover
 from cxlocal.processes.child import End
+from cxlocal.projection.functions import in_order
 from cxlocal.runner import component_record as recorded
 from cxlocal.runner.component_itself import OwnRotation
 from cxlocal.runner.component_look import SERVING_SECONDS
@@ -33,7 +34,7 @@ def refuse_lost_turn(site: Site) -> None:
         site.work.check_turn(site.stage)
     except Refused as taken:
         versions = {row["version"] for row in live(record, site.instance)} - {record.version}
-        now = ", ".join(sorted(versions)) or "nothing else yet"
+        now = ", ".join(in_order(versions)) or "nothing else yet"
         raise Refused(
             f"{record.version} is not what counts in {site.environment.name}: {taken.what}",
             why=f"{taken.why}; by the record {now} is live there",
@@ -52,7 +53,7 @@ class WayBack:
     @property
     def version(self) -> str:
         """What served, in words; empty for nothing."""
-        return ", ".join(sorted({row["version"] for row in self.before}))
+        return ", ".join(in_order(row["version"] for row in self.before))
 
     def closed(self) -> Generator[Launch, End, str]:
         """Why what served before cannot serve again; empty where it can, or where nothing did."""

@@ -332,3 +332,39 @@ def test_bars_are_as_long_as_their_value_and_what_is_not_known_is_none(form: int
 def test_figures_of_an_unknown_product_say_so(small: Any, name: str) -> None:
     page = small.one(f"/journal/-/figures?deliverable={name}")
     assert page.status == 404 and "knows of no product" in page.text and "<b>”" not in page.text
+
+
+@pytest.fixture
+def tied(journals: ModuleType, pictured: ModuleType, tmp_path: Path) -> Iterator[Journal]:
+    """Versions 1.0.1 to 1.0.11 go live in one millisecond, out of order; each says that it repairs the first."""
+    told = Teller(journals, tmp_path, pictured.plan())
+    for number in range(12):
+        told.release(f"v{number}", f"09-01 10:{number:02}", fixes="1.0.1" if number > 1 else "")
+    for number in (10, 2, 9, 1, 11):
+        told.deploy(f"v{number}", "09-02 10", service=f"s{number}", takes_over=False)
+    told.machine.journal.close()
+    with journals.open_journal(tmp_path, journals.HandClock(at("11-01 00"))) as found:
+        yield found
+
+
+def test_versions_of_one_moment_are_in_the_order_of_versions(tied: Journal) -> None:
+    rows = ask(tied, "gone-live", "2026-09")
+    assert len({row["at"] for row in rows}) == 1
+    wanted = [row["version"] for row in rows]
+    assert wanted == sorted(wanted, key=lambda one: int(one.rpartition(".")[2]), reverse=True)
+    assert len(wanted) == 5 and "1.0.9" in wanted and "1.0.10" in wanted
+    diary = QUERIES["diary"]
+    given = dict.fromkeys(diary.parameters, "") | {"since": "2026-09-01", "until": "2026-09-30"}
+    happened = tied.query(diary.sql, {one: given[one] for one in diary.parameters})
+    out = [
+        row["version"] for row in happened if row["version"] in wanted and "production" in str(row)
+    ]
+    assert out == wanted[::-1], happened
+
+
+def test_what_repairs_a_version_is_told_in_the_order_of_versions(tied: Journal) -> None:
+    [run] = tied.query("SELECT id FROM run WHERE version = '1.0.1'")
+    query = next(one for one in QUERIES.values() if "AS fixed_by" in one.sql)
+    given = dict.fromkeys(query.parameters, "") | {"run": run["id"]}
+    [row] = tied.query(query.sql, {one: given[one] for one in query.parameters})
+    assert row["fixed_by"].split(", ") == [f"1.0.{number}" for number in range(2, 12)]

@@ -6,11 +6,13 @@ import json
 import random
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from cxlocal.projection.functions import add_functions, semver_key
+from cxlocal.doctor.project import check_disputes
+from cxlocal.projection.functions import add_functions, in_order, semver_key
 
 ORDER = ("0.9", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta", "1.0.0-beta.2", "1.0.0-beta.11",
          "1.0.0-rc.1", "1.0.0", "1.0.1", "1.2", "1.10.0", "2.7.9", "2.7.10", "2.7.10.1", "10.0.0")  # fmt: skip
@@ -20,6 +22,16 @@ def test_versions_sort_as_semantic_versioning_has_them() -> None:
     """The order is that of its specification, and of numbers behind it."""
     shuffled = random.Random(1).sample(ORDER, len(ORDER))
     assert tuple(sorted(shuffled, key=lambda one: semver_key(one) or "")) == ORDER
+
+
+def test_versions_in_words_are_in_that_order_each_once() -> None:
+    assert in_order(["1.10", "1.9", "1.9", "latest", "2.0.0", "2.0.0-rc.1"]) == [
+        "latest", "1.9", "1.10", "2.0.0-rc.1", "2.0.0",
+    ]  # fmt: skip
+    rows = [{"environment": "production", "versions": json.dumps(["1.10.0", "1.9.0"])}]
+    told: Any = SimpleNamespace(query=lambda sql, given: rows if "versions" in sql else [])
+    [check] = check_disputes(told, "shop")
+    assert check.found.endswith(": 1.9.0, 1.10.0")
 
 
 @pytest.mark.parametrize(

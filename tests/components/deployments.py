@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from cxlocal.clock import Clock, SystemIds
 from cxlocal.config.load import parse
 from cxlocal.domain import Actor, Outcome
-from cxlocal.errors import CxError, Refused
+from cxlocal.errors import CxError, Refused, Trouble
 from cxlocal.exchange.receive import take_event
 from cxlocal.hooks.place import Place
 from cxlocal.hooks.tool import (
@@ -45,7 +45,7 @@ from cxlocal.runner.record import RunRecord, Version
 from cxlocal.runner.resources import Made
 from cxlocal.runner.site import Site
 from cxlocal.runner.turns import Door, Turns, enter, knock
-from cxlocal.runner.work import Work
+from cxlocal.runner.work import Work, Worked
 
 CONFIG = """
 cx = 1
@@ -476,6 +476,9 @@ class Machine:
         site = self._site(work, stage, attempt)
         try:
             worked = yield from Deployment(site).carry_out()  # type: ignore[misc]
+        except Trouble as problem:
+            # As any stage around which something goes wrong.
+            worked = Worked(Outcome.ERROR, str(problem), now, now)
         finally:
             site.log.close()
         record.stage_finished(stage, attempt, worked.outcome, worked.reason, started_ms=now)

@@ -7,6 +7,8 @@ import re
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "faults.md"
 BETWEEN = "Faults between machines and stores"
@@ -262,3 +264,66 @@ def test_every_fault_between_machines_has_a_test() -> None:
     found = rows(BETWEEN)
     assert list(found) == [f"F{number}" for number in range(1, 46)]
     assert [name for name, (deed, tests) in found.items() if not deed or not tests] == []
+
+
+# the table of docs/environments.md: which test tells of each step of a deployment and each fault
+
+STEPS_PAGE = ROOT / "docs" / "environments.md"
+COLUMNS = ("failure", "error", "kill -9", "signal", "another machine goes on")
+
+
+def cells(line: str) -> list[str]:
+    return [one.strip() for one in line.strip("|\n").split("|")]
+
+
+def tables() -> tuple[dict[str, list[str]], dict[str, str]]:
+    """The letters of each step, and the test that each letter stands for."""
+    text = STEPS_PAGE.read_text(encoding="utf-8")
+    head = f"| step | {' | '.join(COLUMNS)} |"
+    assert text.count(head) == 1
+    lines = text[text.index(head) :].splitlines()
+    first = lines.index("| | test |")
+    steps = {cells(line)[0]: cells(line)[1:] for line in lines[2 : first - 1]}
+    legend = {}
+    for line in lines[first + 2 :]:
+        if not line.startswith("|"):
+            break
+        letter, test = cells(line)
+        legend[letter] = test.strip("`")
+    return steps, legend
+
+
+def test_each_cell_has_a_test_and_each_test_a_cell() -> None:
+    steps, legend = tables()
+    assert len(steps) == 12
+    empty = [
+        (step, COLUMNS[n]) for step, row in steps.items() for n, one in enumerate(row) if not one
+    ]
+    assert empty == [] and {len(row) for row in steps.values()} == {len(COLUMNS)}
+    used = {letter for row in steps.values() for one in row for letter in one.split()}
+    assert used == set(legend)
+
+
+def test_each_of_these_tests_exists() -> None:
+    for letter, test in tables()[1].items():
+        file, _, name = test.partition("::")
+        assert name in defined(ROOT / file), (letter, test)
+
+
+@pytest.mark.parametrize("large", ["W", "S"])
+def test_what_needs_all_is_said_of_the_large_ones(large: str) -> None:
+    file = ROOT / tables()[1][large].partition("::")[0]
+    assert "pytest.mark.heavy" in file.read_text(encoding="utf-8")
+
+
+def test_what_the_search_visits_is_what_the_table_says_of_it() -> None:
+    """It has every step of its own, with every fault, and no other ones."""
+    source = (ROOT / "tests/components/test_component_faults.py").read_text(encoding="utf-8")
+    found = re.search(r"^STEPS = \{(.*?)^\}", source, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    visited = set(re.findall(r'^    "([^"]+)":', found[1], re.MULTILINE))
+    steps, legend = tables()
+    [letter] = [one for one, test in legend.items() if "test_every_step_every_fault" in test]
+    whole = {step for step, row in steps.items() if all(letter in one.split() for one in row)}
+    brought = {"the bytes are brought"}  # they are there, or are not: no tool can say no
+    assert whole == visited - brought and visited <= set(steps)

@@ -165,6 +165,25 @@ def test_who_comes_back_after_its_turn_was_taken_is_not_recorded_as_live(
     assert live == {"version": "0.1.1"}
 
 
+def test_who_waits_for_its_turn_leaves_at_a_signal(machines: Machines) -> None:
+    machines.write("true")
+    assert machines.on("two", "run").code == 0
+    machines.dies("one")
+    machines.write("touch @DESK@/deployed")
+    waits = machines.start("two", "run")
+    assert waits.stderr is not None
+    lines = iter(waits.stderr.readline, b"")
+    assert any(b"live waits" in line for line in lines), "it waits for the other one"
+    waits.send_signal(signal.SIGINT)
+    waits.stderr.read()
+    assert waits.wait(timeout=20) == 128 + signal.SIGINT
+    assert not (machines.desk / "deployed").exists()
+    [open_] = machines.on(
+        "two", "sql", "SELECT count(*) AS open FROM turn WHERE ended_at IS NULL", "--json"
+    ).json()
+    assert open_ == {"open": 1}, "that of the machine that died alone"
+
+
 def test_without_the_store_it_goes_on_and_says_so(machines: Machines) -> None:
     machines.write("test -z $CXLOCAL_TURN")
     assert machines.on("one", "run").code == 1, "it has a turn"
