@@ -38,11 +38,12 @@ def components_of(found: plan.Plan, stage: plan.Stage) -> tuple[plan.Component, 
 
 def implied(found: plan.Plan, stage: plan.Stage) -> plan.Component:
     """The component that a deploy stage with a tool of its own is short for: replaced where the tool creates
-    instances, else changed in place."""
+    instances; else one that rotates itself, and without an artifact one that is changed in place."""
+    applied, runs = stage.verb == "apply", _runs(stage)
     return plan.Component(
         name=found.service_of(stage), tool=stage.tool, options=stage.options,
-        mutable=stage.verb == "apply", artifact=_runs(stage), secrets=stage.secrets,
-        pass_env=stage.pass_env, timeout_seconds=stage.timeout_seconds,
+        mutable=applied and not runs, itself=True if applied and runs else UNSET, artifact=runs,
+        secrets=stage.secrets, pass_env=stage.pass_env, timeout_seconds=stage.timeout_seconds,
     )  # fmt: skip
 
 

@@ -327,15 +327,12 @@ class Deployment:
             return said or self.site.environment.uri
         if replaced and self.site.environment.uri:
             return self.site.environment.uri
-        # One instance that nothing stands before, or what rotates itself.
-        reached = [
-            one for one in replaced if len(replaced) == 1 and not one.balancer
-        ] + own_rotations(self.rotations)
-        for one in reached:
+        for one in replaced if len(replaced) == 1 else ():
             addresses = [at for each in one.fresh if (at := one.addresses.get(each, ""))]
-            if len(addresses) == 1 == len(one.fresh):
+            if len(addresses) == 1 == len(one.fresh) and not one.balancer:
                 return addresses[0] if "://" in addresses[0] else f"http://{addresses[0]}"
-        return self.site.environment.uri
+        urls = [one.url for one in own_rotations(self.rotations) if one.url]
+        return urls[0] if urls else self.site.environment.uri
 
     # on the nearer side of it
 
@@ -390,9 +387,9 @@ class Deployment:
         try:
             yield from self._turn_back(before, why)
         except CxError as problem:
+            then = f"the way back was not to be had: {words_of(problem)}"
             for one in self.rotations:
                 self._tell(one)
-            then = f"the way back was not to be had: {words_of(problem)}"
         else:
             then = f"{before.version or 'nothing'} serves again{(yield from before.judged())}"
         return Said(f"{why}; {then}", said.outcome)

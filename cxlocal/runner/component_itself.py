@@ -87,8 +87,7 @@ def _closed(site: Site, before: Former) -> Generator[Launch, End, str]:
         if not site.can(component, "apply"):
             return f"{component.tool} cannot apply"
         if lacking(record.journal, record.run):
-            with site.as_of(record, stage) as there:
-                yield from fetch_missing(there.work)
+            yield from fetch_missing(site.as_of(record, stage).work)
         named = [one.name for one in lacking(record.journal, record.run)]
         if component.artifact in named:
             return f"the bytes of its {component.artifact} are not here"
@@ -171,7 +170,7 @@ class OwnRotation(Rotation):
         """Apply what is live where somebody was cut off, before anything else. Where that cannot be done it is said:
         what is applied next takes the place of both. Raises Refused where somebody else has the turn."""
         live = self.before and self.before.record
-        if self._weights or live is None or live.run == self.site.work.record.run:
+        if not self.stands.left or live is None or live.run == self.site.work.record.run:
             return
         try:
             yield from self.go(Phase.FALLING)
@@ -179,6 +178,11 @@ class OwnRotation(Rotation):
             if problem.name != NOT_BACK:
                 raise
             self.site.work.voice.warn(problem.what)
+
+    @property
+    def url(self) -> str:
+        """Where it answers, as its tool says; empty where that says nothing."""
+        return next((self.addresses.get(one, "") for one in self._sides), "")
 
     def see(self, found: Observed | None) -> None:
         """There are no weights to be seen."""
@@ -236,6 +240,12 @@ class OwnRotation(Rotation):
             )
 
         self._running.add(side)
+        if not self._old and site.can(component, "provision"):
+            told = "" if side == UNSAID else side
+            made = yield from site.ask(component, "provision", on_intend=keep, resource=told)
+            if made.outcome != Outcome.SUCCESS:
+                self._fail(f"{component.name}: {made.reason or made.outcome}", made.outcome)
+                return
         found = yield from self._applied(site, component, side, keep)
         if found.outcome != Outcome.SUCCESS:
             self._fail(f"{component.name}: {found.reason or found.outcome}", found.outcome)
@@ -277,11 +287,11 @@ class OwnRotation(Rotation):
 
     def _apply_again(self, before: Former, side: str) -> Generator[Launch, End, str]:
         assert before.record is not None and before.stage is not None and before.component is not None  # fmt: skip
-        with self.site.as_of(before.record, before.stage) as there:
-            yield from fetch_missing(there.work)
-            there.work.artifacts |= artifacts(before.record)
-            found = yield from self._applied(there, before.component, side, lambda handle: None)
-            self.site.cancelled = self.site.cancelled or there.cancelled
+        there = self.site.as_of(before.record, before.stage)
+        yield from fetch_missing(there.work)
+        there.work.artifacts |= artifacts(before.record)
+        found = yield from self._applied(there, before.component, side, lambda handle: None)
+        self.site.cancelled = self.site.cancelled or there.cancelled
         return "" if found.outcome == Outcome.SUCCESS else found.reason or str(found.outcome)
 
     def _applied(
@@ -309,21 +319,23 @@ class OwnRotation(Rotation):
         )
 
     def _observed(self) -> Generator[Launch, End, Said]:
-        """What its tool says against it; empty for nothing, or where it has no such verb."""
+        """What its tool says against it; empty for nothing, or where it cannot tell."""
         site, component, version = self.site, self.component, self.site.work.record.version
         if not site.can(component, "observe"):
             return Said()
         side = self._sides[0]
-        told: dict[str, Any] = {} if side == UNSAID else {"resource": side, "handle": recorded.handle_of(site, component)}  # fmt: skip
+        told: dict[str, Any] = {}
+        if side != UNSAID:
+            told = {"resource": side, "handle": recorded.handle_of(site, component)}
         found = yield from site.ask(component, "observe", **told)
         if not isinstance(found.result, Observed):
             return self._unseen("it was applied, and cannot be asked", found)
         if found.result.healthy is False:
             return Said(f"observe of {component.tool} says so", Outcome.FAILURE)
-        if found.result.version in ("", version):
-            return Said()
-        why = f"it was applied, and observe of {component.tool} says {found.result.version}"
-        return Said(why, Outcome.FAILURE)
+        if found.result.version not in ("", version):
+            words = f"it was applied, and observe of {component.tool} says {found.result.version}"
+            return Said(words, Outcome.FAILURE)
+        return Said()
 
 
 def own_rotations(rotations: Sequence[Rotation]) -> list[OwnRotation]:

@@ -112,8 +112,8 @@ class Lookout:
                         each._replace(address=each.address or told.get(each.id, ""))
                         for each in strangers
                     ]
-        yield from self._look_at_own()
         itself = yield from self._look_at_itself(known)
+        yield from self._look_at_own(itself)
         away = frozenset(self._away)
         return Looked(balancers, tuple(returned), there, tuple(strangers), itself, away)
 
@@ -133,7 +133,7 @@ class Lookout:
             expected = {row["version"] for row in rows} | {
                 made.version for made in known if made.component == one.name
             }
-            if rows and seen.version not in expected:
+            if rows and seen.version not in expected and not site.stage.tool:
                 self._flag(
                     "changed-outside",
                     f"{site.environment.name} was changed outside: {one.name} is at"
@@ -141,14 +141,15 @@ class Lookout:
                 )
         return found
 
-    def _look_at_own(self) -> Generator[Launch, End, None]:
-        """What a tool that rotates by itself says of a lasting environment where its stage has deployed."""
+    def _look_at_own(self, itself: Mapping[str, Observed]) -> Generator[Launch, End, None]:
+        """What the tool of a stage says of a lasting environment where that has deployed in place."""
         site = self.site
         [one, *_] = site.components
-        if not site.stage.tool or not one.mutable or not site.can(one, "observe"):
+        if not site.stage.tool or not one.in_place or not site.can(one, "observe"):
             return
         if known := known_of(site.work.record, site.instance, site.stage):
-            seen = yield from self.observe(one)
+            asked = one.rotates_itself  # so it was just now
+            seen = itself.get(one.name) if asked else (yield from self.observe(one))
             note_observed(site.work, site.environment, known, seen, "")
 
     def observe(
@@ -343,7 +344,7 @@ def what_serves(site: Site) -> Generator[Launch, End, tuple[Observed | None, str
         found = yield from site.ask(one, "observe", **told)
         if not isinstance(found.result, Observed):
             return None, found.reason or str(found.outcome)
-        if one.mutable:
+        if one.mutable or site.stage.tool and one.in_place:
             return found.result, ""
         if one.rotates_itself:
             versions.add(found.result.version)

@@ -215,10 +215,9 @@ def begin_run(machine: Machine, journal: Journal, request: Request, began: float
     work = Work(
         record=begun.record, manager=source.manager, workspace=workspace,
         environ=handed_on(machine, source, begun.record), voice=machine.voice, secrets=secrets,
-        readers=readers,
+        readers=readers, machine=machine,
     )  # fmt: skip
     work.deployment_reason = request.reason
-    work.machine = machine
     work.turns = turns_of(journal, begun.store, source, machine.voice.warn, begun.why_offline)
     work.send_first = first_sender(journal, begun.store, source, machine.voice.warn)
     if pushed.final is not None and begun.store is not None:
@@ -393,9 +392,8 @@ def make_work(
         record=record, manager=source.manager, workspace=workspace,
         environ=handed_on(machine, source, record), voice=machine.voice,
         secrets=find_secrets(machine, source, record.plan, frozenset(stages), targets=targets),
-        readers=find_readers(source.manager, record.plan), run_named=run_named, again=again,
+        readers=find_readers(source.manager, record.plan), machine=machine, run_named=run_named, again=again,
     )  # fmt: skip
-    work.machine = machine
     try:
         work.artifacts = artifacts(record)
         work.untouched.believe(work.artifacts.values())

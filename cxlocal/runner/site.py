@@ -7,8 +7,7 @@ come for is still done to its end where it leads to the nearer side of the cutov
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ from cxlocal.runner.products import artifacts, described
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.run_version import stamp
 from cxlocal.runner.work import Launch, Work
-from cxlocal.runner.workspace import Workspace, discard, open_workspace
+from cxlocal.runner.workspace import Workspace
 
 REASON_BYTES = 1000
 WAITING = frozenset({"create", "drain", "observe", "preview"})
@@ -126,31 +125,29 @@ class Site:
             return problem.what
         return ""
 
-    @contextmanager
-    def as_of(self, record: RunRecord, stage: Stage) -> Iterator[Site]:
+    def as_of(self, record: RunRecord, stage: Stage) -> Site:
         """The same place as another run deploys there: by its plan, in a checkout of its commit, with its bytes and
-        today's secrets. Raises CxError where something of that is not to be had."""
-        work, plan = self.work, record.plan
-        name = f"{record.run}.again-{record.journal.ids.token()[:8]}"
-        found = open_workspace(
-            work.home, work.workspace.repository, record.revision, name, in_place=False,
-            filters=plan.filters,
-        )  # fmt: skip
-        try:
-            found.make(plan.paths, found.source)
-            stamp(plan, found.project, record.version)
-            other = Work(
-                record=record, manager=work.manager, workspace=found, environ=work.environ,
-                voice=work.voice, secrets=work.secrets, readers={},
+        today's secrets. Raises Trouble where its commit is not here."""
+        work = self.work
+        folder = _lent(work.workspace, record)
+        if folder is None:
+            raise Trouble(
+                f"commit {record.revision[:12]} is not here",
+                why=f"{record.version} was made from it", hint="git fetch --unshallow",
             )  # fmt: skip
-            other.artifacts = artifacts(record, check=False)
-            other.word, other.doors, other.uris = work.word, work.doors, work.uris
-            other.back = not work.back
-            there = Site(other, stage, self.attempt, found.project, self.log, self._variables)
-            there.turn, there.said, there._secret = self.turn, self.said, self._secret
-            yield there
-        finally:
-            discard(found)
+        space = work.workspace._replace(
+            commit=record.revision, folder=work.workspace.folder / "again", source=_lent_to(work.workspace, record),
+        )  # fmt: skip
+        other = Work(
+            record=record, manager=work.manager, workspace=space, environ=work.environ,
+            voice=work.voice, secrets=work.secrets, readers={}, machine=work.machine,
+        )  # fmt: skip
+        other.artifacts = artifacts(record, check=False)
+        other.word, other.doors, other.uris = work.word, work.doors, work.uris
+        other.back = not work.back
+        there = Site(other, stage, self.attempt, folder, self.log, self._variables)
+        there.turn, there.said, there._secret = self.turn, self.said, self._secret
+        return there
 
     def component(self, name: str) -> Component:
         """The component of this name."""
@@ -374,7 +371,7 @@ class Site:
 def _lent(workspace: Workspace, record: RunRecord) -> Path | None:
     """The folder of cx.toml as another run of the deliverable had it, made once; None where its commit is not here."""
     repository, plan = workspace.repository, record.plan
-    target = workspace.folder / "lent" / path_part(record.run)
+    target = _lent_to(workspace, record)
     if not target.exists():
         try:
             filters = agreed_filters(repository, plan.filters)
@@ -384,3 +381,7 @@ def _lent(workspace: Workspace, record: RunRecord) -> Path | None:
             remove_checkout(target)
             return None
     return target / repository.prefix
+
+
+def _lent_to(workspace: Workspace, record: RunRecord) -> Path:
+    return workspace.folder / "lent" / path_part(record.run)

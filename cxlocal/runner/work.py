@@ -90,6 +90,7 @@ class Work:
         readers: Mapping[str, FoundReader],
         run_named: bool = False,
         again: str = "",
+        machine: Machine | None = None,
     ) -> None:
         self.record = record
         self.manager = manager
@@ -128,7 +129,7 @@ class Work:
         """What was taken back from a target is put there once more."""
         self.send_first: Callable[[], None] = lambda: None
         """Sends an intent before its side effect, where this machine goes away."""
-        self.machine: Machine | None = None
+        self.machine = machine
         """Where it is carried out; None where nothing of another run may be."""
         self.masker = self._masker()
         self.artifacts: dict[str, ArtifactRef] = {}

@@ -6,8 +6,7 @@ let it fail there, kill it, leave it standing, or let another machine go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -176,6 +175,7 @@ class World:
         self.applied: list[str] = []
         self.closed = ""
         """Why nothing can be checked out."""
+        self.lacks_bytes = False
         self.sick: set[str] = set()
         self.unreached: set[str] = set()
         """Hosts that nobody can reach now."""
@@ -287,7 +287,7 @@ class World:
             return Done()
         if told["turn"] < self.turn:
             return f"turn {self.turn} is written here"
-        if "web" in [one.name for one in self.plan.components] and (
+        if "web" in [one.name for one in self.plan.shared_components] and (
             list(self.running.values()).count(version) < 2
         ):
             self.broken.append(f"{version} was applied, and the others were not ready")
@@ -346,13 +346,12 @@ class ToySite(Site):
     def unreachable(self, revision: str) -> str:
         return self.world.closed
 
-    @contextmanager
-    def as_of(self, record: RunRecord, stage: Stage) -> Iterator[ToySite]:
+    def as_of(self, record: RunRecord, stage: Stage) -> ToySite:
         home = self.work.workspace.folder
         work = toy_work(record, home, self.work.voice, back=not self.work.back)
         there = ToySite(work, stage, self.attempt, home, self.log, {})
         there.world, there.seen, there.turn = self.world, self.seen, self.turn
-        yield there
+        return there
 
     def probe(self, component: Component, addresses: Sequence[str], **rest: Any) -> Any:
         if not [one for one in addresses if one]:
@@ -490,7 +489,10 @@ class Machine:
 
     def _work(self, record: RunRecord, back: bool) -> Work:
         voice = SimpleNamespace(note=self.said.append, warn=self.said.append)
-        return toy_work(record, self.home, voice, back=back)
+        work = toy_work(record, self.home, voice, back=back)
+        if self.world.lacks_bytes:
+            work.artifacts.clear()
+        return work
 
     def live(self) -> str:
         """The version that serves, by the record; versions where that is disputed."""

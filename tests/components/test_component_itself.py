@@ -29,7 +29,7 @@ from cxlocal.commands.foreseen import told_turns
 from cxlocal.config.load import parse
 from cxlocal.errors import ConfigError
 from cxlocal.plan.bind import bind
-from cxlocal.plan.components import turning_order
+from cxlocal.plan.components import components_in, turning_order
 from cxlocal.plan.resolve import resolve
 from cxlocal.plan.types import Component, Plan
 
@@ -39,6 +39,9 @@ def shop(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path, ITSELF)
     yield made
     made.close()
+
+
+SHOP_TABLE = '[components.shop]\ntool = "own"\nartifact = "app"\n'
 
 
 def asked(story: Any, faults: dict[Moment, str] | None = None) -> list[str]:
@@ -192,6 +195,35 @@ def test_what_was_changed_outside_is_flagged(shop: World) -> None:
     assert any("shop is at 9.9.9, the journal says 0.1.0" in each for each in one.said)
 
 
+OWN_ONLY = ITSELF.split("[components.lb]")[0] + SHOP_TABLE
+
+
+def test_one_alone_says_where_it_answers_and_is_repaired(tmp_path: Path) -> None:
+    world = World(tmp_path, OWN_ONLY)
+    one, other = world.machines
+    assert asked(one.deploy("0.1.0")) == ["db apply", "shop apply", "production check", "success"]
+    assert one.journal.query("SELECT service, uri FROM deployments_now") == [
+        {"service": "shop", "uri": "shop:1"}
+    ]
+    runs = {version: other.begin(version) for version in ("0.1.0", "0.1.1")}
+    assert run(other.deploy("0.1.1", record=runs["0.1.1"], repair=True)) == "not-live"
+    assert asked(other.deploy("0.1.0", record=runs["0.1.0"], repair=True)) == ["success"]
+    assert other.live() == "0.1.0" and len(other.exist()) == 1
+    assert run(other.deploy("0.1.1", record=runs["0.1.1"])) == "success" and world.broken == []
+    world.close()
+
+
+def test_what_is_to_be_applied_is_here_before_weights_are_turned(tmp_path: Path) -> None:
+    world = World(tmp_path, ITSELF.replace("count = 2", 'count = 2\nkeep_old = "1h"'))
+    one = world.machines[0]
+    before = one.begin("0.1.0")
+    assert run(one.deploy("0.1.0", record=before)) == run(one.deploy("0.1.1")) == "success"
+    world.lacks_bytes = True
+    assert asked(one.deploy("0.1.0", record=before, back=True)) == ["trouble"]
+    assert world.place == "0.1.1" and one.live() == "0.1.1, 0.1.1"
+    world.close()
+
+
 def test_a_repair_asks_it_at_which_version_it_is(shop: World) -> None:
     one = started(shop)
     other = shop.machines[1]
@@ -294,11 +326,46 @@ def test_the_record_is_looked_at_by_whoever_goes_on(shop: World) -> None:
     check_settled(shop, "0.1.0")
 
 
+STAGE = """
+cx = 1
+[deliverable]
+name = "shop"
+[stages]
+build = { command = "true", produces = { app = "app.txt" } }
+live = { tool = "own", environment = "production", needs = ["build"] }
+[environments]
+production = {}
+"""
+
+
+def test_a_stage_whose_tool_applies_an_artifact_rotates_itself(tmp_path: Path) -> None:
+    """It is the same component, so it goes back as that does; without an artifact it is changed in place."""
+    [own] = components_in(bound(STAGE), "production")
+    assert (own.name, own.rotates_itself, own.mutable) == ("shop", True, False)
+    [bare] = components_in(bound(STAGE.replace(', needs = ["build"]', "")), "production")
+    assert (bare.rotates_itself, bare.mutable) == (False, True)
+    for number, (where, fault) in enumerate(
+        (where, fault) for where in (first("shop apply"), first("shop observe", 2))
+        for fault in ("failure", "kill")
+    ):  # fmt: skip
+        world = World(tmp_path / f"w{number}", STAGE)
+        one, other = world.machines
+        assert run(one.deploy("0.1.0")) == "success"
+        run(one.deploy("0.1.1"), {where: fault}.get)
+        if fault == "failure":
+            assert world.place == one.live() == "0.1.0", where
+        world.exchange()
+        assert run(other.deploy("0.1.2"), {first("shop apply", 2): "failure"}.get) in (
+            "success", "failure",
+        )  # fmt: skip
+        world.exchange()
+        assert world.broken == [] and world.place == other.live() == one.live(), (where, fault)
+        assert len(one.exist()) == len(other.exist()) == 1
+        world.close()
+
+
 def bound(config: str) -> Plan:
     return bind(resolve(parse(config)), TOOLS.__getitem__, lambda *asked: None)
-
-
-SHOP_TABLE = '[components.shop]\ntool = "own"\nartifact = "app"\n'
 
 
 @pytest.mark.parametrize(

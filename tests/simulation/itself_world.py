@@ -38,9 +38,9 @@ class OwnMachine(Machine):
     def taken_back(self, turn: int, deployment: str) -> Generator[Moment, None, bool]:
         live = self.log.live().resources
         # It is looked at once, before anything is changed.
-        whole = set(self.standing()) == set(live) and self.world.at == set(live)
-        self.known = dict.fromkeys(live, 100) if whole else {}
-        done = whole or (yield from self._go("", turn, Phase.FALLING)) == Deed.DONE
+        settled = set(self.standing()) == set(live)
+        self.known = dict.fromkeys(live, 100) if settled and self.world.at == set(live) else {}
+        done = settled or (yield from self._go("", turn, Phase.FALLING)) == Deed.DONE
         for other in self.log.open() if done else ():
             if other != deployment:
                 self.say(Event("failed", other, turn=turn))
