@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -75,9 +77,32 @@ def test_a_service_finds_its_secret_in_a_file_and_nobody_else_does(
         files = [one for one in project.home.rglob("*") if one.is_file()]
         assert len(files) > 3
         assert [one for one in files if secret.encode() in one.read_bytes()] == []
+        _reaches_the_host(engine, name)
         _names_the_program(project, tmp_path)
     finally:
         engine.podman("rm", "--force", "--time", "0", name)
+
+
+def _reaches_the_host(engine: Engine, name: str) -> None:
+    """What listens at an address that is not loopback alone is reached by the name that the page gives it."""
+    [host] = re.findall(r"`(host\.[\w.]+)`, which podman", PAGE.read_text("utf-8"))
+    with ThreadingTCPServer(("0.0.0.0", 0), Hello) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            # A static busybox in an image from nothing looks no names up.
+            known = engine.podman("exec", name, "/bin/busybox", "cat", "/etc/hosts")
+            [address] = re.findall(rf"^([\d.]+)\s.*\b{re.escape(host)}\b", known, re.MULTILINE)
+            ask = ("/bin/busybox", "nc", "-w", "5", address, str(server.server_address[1]))
+            assert engine.podman("exec", name, *ask) == "from the host"
+        finally:
+            server.shutdown()
+
+
+class Hello(BaseRequestHandler):
+    """A service on the host."""
+
+    def handle(self) -> None:
+        self.request.sendall(b"from the host")
 
 
 def _names_the_program(project: Any, folder: Path) -> None:
