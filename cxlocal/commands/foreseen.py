@@ -27,6 +27,7 @@ from cxlocal.runner.foresight import (
     Ahead,
     look_ahead_of_run,
     not_run_yet,
+    refusal_of_store,
     refusal_to_begin,
 )
 from cxlocal.runner.record import RunRecord
@@ -151,6 +152,8 @@ def show_plan(app: App, journal: Journal | None, request: Request, *, as_json: b
     if not request.resume:
         proof, refused = _prove(machine, source, online=not request.offline)
         refused = refused or refusal_to_begin(machine, journal, source, plan, selection, request)
+    else:
+        refused = refusal_of_store(machine, journal, source, request)
     pending = [plan.stage(name) for name in selection.now if name not in kept]
     shown = _outlook(machine, source, plan, pending, record, request)
     rows, targets = render(plan, selection, kept), _targets(source, plan, journal)

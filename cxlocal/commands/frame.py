@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from cxlocal.commands.table import COMMANDS, OUTWARD, ROWS, SECTIONS
 from cxlocal.errors import UsageError
@@ -94,10 +95,28 @@ class Command(click.Command):
         # Without "--" nobody can tell whose option it is: the wrapped command's must not be taken.
         ctx.meta[WRAPPED] = wraps and "--" not in args
         try:
-            return super().parse_args(ctx, args)
+            left = super().parse_args(ctx, args)
         except click.UsageError as error:
             error.ctx = error.ctx or ctx
             raise
+        self._refuse_empty(ctx)
+        return left
+
+    def _refuse_empty(self, ctx: click.Context) -> None:
+        """Raise UsageError for an argument that was given and is empty: it is not one that was left out."""
+        for one in self.params:
+            value = ctx.params.get(one.name or "")
+            words = value if isinstance(value, tuple) else (value,)
+            if "" not in words or not isinstance(one, click.Argument):
+                continue
+            given = ctx.get_parameter_source(one.name or "") is ParameterSource.COMMANDLINE
+            if given and one.type is not click.UNPROCESSED:
+                raise UsageError(
+                    f"{one.make_metavar(ctx).strip('[]')} is empty",
+                    why="an empty word names nothing; a variable in the command may not be set",
+                    hint=f"{ctx.command_path} --help tells what stands there",
+                    name="empty-argument",
+                )
 
     def invoke(self, ctx: click.Context) -> Any:
         """As click does; in a stage of a rehearsal, what reaches beyond it is refused."""

@@ -55,7 +55,9 @@ WHERE run_board.run IN (SELECT id FROM run WHERE outcome IS NULL) AND outcome = 
 
 # Of deployments that failed there is more to say: what is live there instead. So of what is half published.
 HALF = """
-SELECT version, run, there, targets, words, since FROM half_published
+SELECT version, run, there, targets, words, since, (SELECT group_concat(p.target, ' and ') FROM publication p
+    WHERE p.run = half_published.run AND p.state = 'other' AND p.withdrawn_at IS NULL) AS others
+FROM half_published
 WHERE :name IS NULL OR deliverable = :name ORDER BY since DESC LIMIT 5
 """
 FLAGS = """
@@ -270,7 +272,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     ]
     for one in facts["half_published"]:
         lines.append(f"Partly published: {one['version']} is at {one['words']}")
-        lines.append(f"  to finish it: cxlocal publish {quoted(one['version'])}")
+        lines.append(_to_finish(one["version"], one["others"] or ""))
     lines += telling(facts["unfinished_deployments"])
     for run in facts["open_runs"]:
         where = f"process {run['pid']} here" if run["pid"] else f"on {run['host'] or 'elsewhere'}"
@@ -336,7 +338,8 @@ def _last(last: dict[str, Any], targets: list[dict[str, Any]], *, named: bool) -
         there = f"{len(targets) - len(words)} of {counted(len(targets), 'target')}"
         yield f"  it is at {': '.join(filter(None, (there, ', '.join(words))))}"
         if lacking:
-            yield f"  to finish it: cxlocal publish {quoted(last['version'])}"
+            others = [one["target"] for one in lacking if one["state"] == "other"]
+            yield _to_finish(last["version"], " and ".join(others))
         return
     again = f"cxlocal run --resume {last['run'][:8]}"
     if last["stopped_before"]:
@@ -344,6 +347,17 @@ def _last(last: dict[str, Any], targets: list[dict[str, Any]], *, named: bool) -
         yield f"  it stopped before {place}; go on with: {again} --to {place}"
     elif last["outcome"] in OUTCOMES:
         yield f"  to try that commit again: {again}"
+
+
+def _to_finish(version: str, others: str) -> str:
+    """How the rest of a version is published; ``others``: the targets that hold other bytes under its name."""
+    publish = f"cxlocal publish {quoted(version)}"
+    if not others:
+        return f"  to finish it: {publish}"
+    return (
+        f"  {others} holds something else by that name, which is never replaced: release another number, or"
+        f" remove it there by hand, then: {publish}"
+    )
 
 
 def _about(flag: dict[str, Any]) -> str:

@@ -84,7 +84,7 @@ def _faults_of_tool(tool: Any) -> Iterator[str]:
         value = getattr(tool, attribute)
         if type(value) is not kind:
             yield f"{called}.{attribute} must be {_WORDS[kind]}, not {shown(value)}"
-    for listed in ("secrets", "executables"):
+    for listed in ("secrets", "outputs", "executables"):
         value = getattr(tool, listed)
         if not isinstance(value, tuple) or not all(isinstance(one, str) for one in value):
             yield f"{called}.{listed} must be a tuple of names, not {shown(value)}"

@@ -404,8 +404,11 @@ class Tool:
     shell: ClassVar[bool] = False
     """Texts among its options are read by a shell: placeholders in them are refused, as no value may turn into
     shell code."""
+    outputs: ClassVar[tuple[str, ...]] = ()
+    """All that ``apply`` may say in ``outputs`` and ``secret_outputs``: placeholders for anything else are refused
+    before anything runs. Empty where that is not known beforehand."""
     executables: ClassVar[tuple[str, ...]] = ()
-    """Programs that must be on PATH; ``--dry-run`` and ``doctor`` look for them."""
+    """Programs that must be on PATH; ``doctor`` looks for them."""
 
 
 def verbs_of(tool: type[Tool], options: Mapping[str, Any] | None = None) -> tuple[str, ...]:

@@ -11,13 +11,14 @@ from typing import Any
 
 import msgspec
 
-from cxlocal.config.problems import Where, problem
+from cxlocal.config.problems import Where, problem, suggestion
 from cxlocal.domain import variable_part
 from cxlocal.errors import ConfigError
 from cxlocal.hooks.tool import Tool, verbs_of
 from cxlocal.plan.components import differing
-from cxlocal.plan.placeholders import used_components, used_in
+from cxlocal.plan.placeholders import used_components, used_in, used_outputs
 from cxlocal.plan.types import Component, Environment, Plan, Stage, Target
+from cxlocal.text import clean_text
 
 Find = Callable[[str], type[Tool]]
 Check = Callable[[type[Tool], Mapping[str, Any]], object]
@@ -113,6 +114,7 @@ def _components(
     environment."""
     balancers = {one.behind for one in components}
     found = []
+    says = {one.name: find(one.tool).outputs for one in components}
     for one in components:
         where = Where(file, "component", one.name)
         can = verbs_of(_checked(one.tool, one.options, find, check, where), one.options)
@@ -128,6 +130,7 @@ def _components(
                 key="tool",
                 name="no-such-verb",
             )  # fmt: skip
+        _check_outputs(one, says, where)
         if one.was and not one.in_place:
             raise problem(
                 where, "was is for what is changed in place, and this one is replaced",
@@ -139,11 +142,24 @@ def _components(
                 here = differing(one, place.components[one.name])
                 inner = Where(file, "component", f"{one.name} in {place.name}")
                 _checked(one.tool, here.options, find, check, inner)
+                _check_outputs(here, says, inner)
                 _refuse_for_itself(here, inner)
         _refuse_for_itself(one, where)
         found.append(one)
     _refuse_early(found, file)
     return tuple(found)
+
+
+def _check_outputs(one: Component, says: Mapping[str, Sequence[str]], where: Where) -> None:
+    """Refuse what another component will not say, as far as its tool tells what it says."""
+    for component, key in used_outputs({"with": one.options, "env": one.env}):
+        if (known := says.get(component)) and key not in known:
+            raise problem(
+                where,
+                f"{{component.{component}.{key}}}: {component} says no {clean_text(key)!r}",
+                why=f"it says {', '.join(known)}",
+                hint=suggestion(key, known, what="output"), key="env", name="unknown-output",
+            )  # fmt: skip
 
 
 def _rotates_itself(one: Component, can: tuple[str, ...]) -> bool:

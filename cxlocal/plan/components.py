@@ -7,7 +7,7 @@ What an environment does not list is shared by construction: ``spec_sha256`` is 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -165,7 +165,8 @@ def resolve_components(source: config.Config, file: str) -> tuple[plan.Component
     for name in order(graph):
         one, where = source.components[name], Where(file, "component", name)
         reach = before(graph, graph[name])
-        _check_texts(one.options, one.env or {}, one, reach, source, where)
+        passed = [*source.defaults.pass_env, *one.pass_env]
+        _check_texts(one.options, one.env or {}, one.secrets, passed, reach, source, where)
         found.append(_component(source, name, one, where))
     return tuple(found)
 
@@ -183,7 +184,13 @@ def resolve_differences(
         inner = Where(file, "component", f"{key} in {name}")
         _known_secrets(each.secrets or [], source, inner)
         _refuse_twice(each.hosts or [], inner)
-        _check_texts(each.options, each.env or {}, shared, before(graph, graph[key]), source, inner)
+        # What is shared may stand for what is not given here.
+        env = shared.env if each.env is None else each.env
+        secrets = shared.secrets if each.secrets is None else each.secrets
+        passed = [*source.defaults.pass_env, *shared.pass_env]
+        passed = passed if each.pass_env is None else each.pass_env
+        options, reach = {**shared.options, **each.options}, before(graph, graph[key])
+        _check_texts(options, env, secrets, passed, reach, source, inner)
         found[key] = _difference(each, inner)
     return found
 
@@ -271,14 +278,15 @@ def _known_secrets(names: Iterable[str], source: config.Config, where: Where) ->
 
 
 def _check_texts(
-    options: Mapping[str, object], env: Mapping[str, str], one: component_types.Component,
-    reach: Iterable[str], source: config.Config, where: Where,
+    options: Mapping[str, object], env: Mapping[str, str], secrets: Collection[str],
+    pass_env: Sequence[str], reach: Iterable[str], source: config.Config, where: Where,
 ) -> None:  # fmt: skip
     made_by = {name: key for key, stage in source.stages.items() for name in stage.produces}
     for texts in (options, env):
         check_options(
             texts, artifacts=tuple(made_by), made_by=made_by,
-            pass_env=[*source.defaults.pass_env, *one.pass_env], where=where, components=list(reach),
+            pass_env=pass_env, where=where, components=list(reach), secrets=secrets,
+            of_instances=texts is env,
         )  # fmt: skip
 
 

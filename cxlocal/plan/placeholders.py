@@ -6,6 +6,7 @@
     {artifact.NAME.path|ref|digest}     an artifact of a stage this one waits for
     {env.NAME}                          a variable listed in pass_env
     {component.NAME.KEY}                of components: what one that it needs said
+    {secret.NAME}                       in env of components: a secret that it lists
     {{ and }}                           braces themselves
 
 They are resolved in texts only, nested in lists and tables, just before a tool is started, and
@@ -52,6 +53,8 @@ class Values(NamedTuple):
     environ: Mapping[str, str]
     components: Mapping[str, Mapping[str, str]] | None = {}
     """What components said, by name. None: nobody knows any more, so these texts are empty."""
+    secrets: Mapping[str, str] = {}
+    """Those of the component whose instances get them; texts of options have none."""
 
 
 def resolve_options(options: Mapping[str, Any], values: Values) -> dict[str, Any]:
@@ -69,7 +72,7 @@ def resolve_options(options: Mapping[str, Any], values: Values) -> dict[str, Any
             return str(getattr(values.artifacts[artifact], facet))
         if kind == "env":
             if rest not in values.environ:
-                raise _missing(name, f"the variable {rest} is not set")
+                raise unset(rest)
             return values.environ[rest]
         if kind == "component":
             component, _, key = rest.partition(".")
@@ -79,18 +82,24 @@ def resolve_options(options: Mapping[str, Any], values: Values) -> dict[str, Any
                 said = ", ".join(values.components.get(component, {})) or "nothing"
                 raise _missing(name, f"the component {component} said {said}")
             return values.components[component][key]
+        if kind == "secret":
+            return values.secrets[rest]
         return str(getattr(values, name))
 
     return {key: _mapped(value, value_of) for key, value in options.items()}
 
 
-def _missing(name: str, why: str) -> ConfigError:
+def unset(variable: str) -> ConfigError:
+    """A variable that a placeholder stands for is not there."""
+    return _missing(
+        f"env.{variable}", f"the variable {variable} is not set here",
+        hint=f"export {variable}=…, or take the placeholder out of cx.toml",
+    )  # fmt: skip
+
+
+def _missing(name: str, why: str, hint: str = "correct the placeholder in cx.toml") -> ConfigError:
     return ConfigError(
-        f"{{{name}}} has no value",
-        why=why,
-        hint="correct the placeholder in cx.toml, or see that it has a value by then",
-        name="no-value",
-        placeholder=name,
+        f"{{{name}}} has no value", why=why, hint=hint, name="no-value", placeholder=name
     )
 
 
@@ -102,10 +111,13 @@ def check_options(
     pass_env: Sequence[str],
     where: Where,
     components: Collection[str] = (),
+    secrets: Collection[str] = (),
+    of_instances: bool = False,
 ) -> None:
     """Refuse every placeholder that could not be resolved when the stage starts.
 
-    ``components`` are those that a component needs.
+    ``components`` are those that a component needs, ``secrets`` those it lists. ``of_instances``: these are
+    variables of instances, where secrets may stand: an option may end in an argument list.
 
     ``artifacts`` are those of the stages this one waits for, ``made_by`` names the stage of every
     artifact of the file.
@@ -121,13 +133,17 @@ def check_options(
                 raise _out_of_reach(name, artifact, made_by, where)
         elif kind == "env" and rest:
             if not names_one(pass_env, rest):
+                raise _not_passed(rest, where, secrets, of_instances=of_instances)
+        elif kind == "secret" and rest:
+            if not of_instances:
+                raise _secret_in_option(rest, where)
+            if rest not in secrets:
                 raise problem(
                     where,
-                    f"{{{name}}} needs {rest} in pass_env",
-                    why="a stage sees only the variables it names",
-                    hint=f"add pass_env = [{rest!r}]; a secret is given with secrets",
-                    key="with",
-                )
+                    f"{{{name}}} needs {rest} in secrets",
+                    why="instances get only the secrets that their component lists",
+                    hint=f'add secrets = ["{rest}"]', key="env", name="unknown-secret",
+                )  # fmt: skip
         elif kind == "component" and rest.partition(".")[2] and where.kind == "component":
             if rest.partition(".")[0] not in components:
                 raise problem(
@@ -153,6 +169,44 @@ def check_options(
                 key="with",
                 name="bad-placeholder",
             ) from None
+
+
+def _not_passed(
+    name: str, where: Where, secrets: Collection[str], *, of_instances: bool
+) -> ConfigError:
+    if name in secrets:
+        what = f"{{env.{name}}}: {name} is a secret here, and no variable"
+        why = "a variable may be shown, a secret is not"
+        hint = f'write {name} = "{{secret.{name}}}"' if of_instances else _kept_apart(name, where)
+    else:
+        what, why = (
+            f"{{env.{name}}} needs {name} in pass_env",
+            "only variables that it names are seen",
+        )
+        hint = f'add pass_env = ["{name}"]'
+        if where.kind == "component":
+            hint += (
+                f'; for a secret: secrets = ["{name}"] and env = {{ {name} = "{{secret.{name}}}" }}'
+            )
+    key = "env" if of_instances else "with"
+    return problem(where, what, why=why, hint=hint, key=key, name="not-passed")
+
+
+def _kept_apart(name: str, where: Where) -> str:
+    hint = "take it out: the tool has the secrets that stand in secrets, by their names"
+    if where.kind == "component":
+        hint += f'; its instances get them by env = {{ {name} = "{{secret.{name}}}" }}'
+    return hint
+
+
+def _secret_in_option(name: str, where: Where) -> ConfigError:
+    return problem(
+        where,
+        f"{{secret.{name}}} stands in an option",
+        why="an option may end in an argument list or a file that others read; secrets stand in env of a"
+        " component alone",
+        hint=_kept_apart(name, where), key="with", name="secret-in-option",
+    )  # fmt: skip
 
 
 def _unknown(name: str, where: Where) -> ConfigError:
@@ -215,15 +269,26 @@ def used_in(text: str) -> str:
     return found[0] if found else ""
 
 
-def used_artifacts(options: Mapping[str, Any]) -> tuple[str, ...]:
-    """The artifacts that placeholders in ``options`` name, sorted."""
-    found = _used(options, "artifact.")
-    return tuple(sorted({name.rpartition(".")[0] for name in found}))
+def used_variables(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The variables of the calling environment that placeholders in ``options`` stand for, sorted."""
+    return tuple(sorted(_used(options, "env.")))
 
 
 def used_components(options: Mapping[str, Any]) -> set[str]:
     """The components of which placeholders in ``options`` want what they said."""
-    return {name.partition(".")[0] for name in _used(options, "component.")}
+    return {component for component, _ in used_outputs(options)}
+
+
+def used_outputs(options: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Components that placeholders in ``options`` name, each with what of it they stand for, sorted."""
+    found = (one.partition(".") for one in sorted(_used(options, "component.")))
+    return tuple((component, key) for component, _, key in found)
+
+
+def used_artifacts(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The artifacts that placeholders in ``options`` name, sorted."""
+    found = _used(options, "artifact.")
+    return tuple(sorted({name.rpartition(".")[0] for name in found}))
 
 
 def _used(options: Mapping[str, Any], kind: str) -> set[str]:

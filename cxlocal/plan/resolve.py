@@ -302,7 +302,9 @@ def _environment(
     source: config.Config, name: str, one: config.Environment, file: str
 ) -> plan.Environment:
     where = Where(file, "environment", name)
-    check_options(one.options, artifacts=(), made_by={}, pass_env=(), where=where)
+    check_options(
+        one.options, artifacts=(), made_by={}, pass_env=(), where=where, secrets=one.secrets
+    )
     lasting = one.lifetime == "lasting"
     if one.secrets and one.tool is None and not source.components:
         raise problem(where, "secrets are given to the tool, and there is none", key="secrets")
@@ -339,7 +341,10 @@ def _target(source: config.Config, name: str, file: str) -> plan.Target:
     made_by = {made: maker for maker, stage in source.stages.items() for made in stage.produces}
     artifacts = one.artifacts or list(made_by)
     pass_env = tuple(dict.fromkeys([*source.defaults.pass_env, *one.pass_env]))
-    check_options(one.options, artifacts=artifacts, made_by=made_by, pass_env=pass_env, where=where)
+    check_options(
+        one.options, artifacts=artifacts, made_by=made_by, pass_env=pass_env, where=where,
+        secrets=one.secrets,
+    )  # fmt: skip
     return plan.Target(
         name=name,
         title=one.title or name,
@@ -376,8 +381,9 @@ def _stage(
     artifacts = _published(source, stage, artifacts, where) or artifacts
     pass_env = tuple(dict.fromkeys([*defaults.pass_env, *stage.pass_env]))
     check_options(
-        stage.options, artifacts=artifacts, made_by=made_by, pass_env=pass_env, where=where
-    )
+        stage.options, artifacts=artifacts, made_by=made_by, pass_env=pass_env, where=where,
+        secrets=stage.secrets,
+    )  # fmt: skip
     command = tuple(stage.command) if isinstance(stage.command, list) else stage.command
     paths = (
         stage.produces if isinstance(stage.produces, dict) else dict.fromkeys(stage.produces, "")

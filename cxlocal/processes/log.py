@@ -31,6 +31,8 @@ _ATTEMPTS_MAX = 10_000
 """Log files of one stage in one run folder. A run retries a stage a few times."""
 
 _TAIL_BYTES = 64 * 1024
+LINE_BYTES = 4096
+"""Of a line that is held back until it is whole; a longer one is shown in parts."""
 LAST_LINES_BYTES = 4096
 """Of the last lines that are kept apart: a screen full, whatever one line is as long as."""
 
@@ -85,6 +87,8 @@ class StageLog:
         self._masker = masker
         self._echo = echo
         self._midline = False
+        self._begun = b""
+        """The beginning of a line whose rest the masker holds back: both come out together."""
         self._times = times
         self._left = cap_bytes
         self._cap = cap_bytes
@@ -133,17 +137,25 @@ class StageLog:
         )
 
     def write(self, chunk: bytes) -> None:
-        """Take output of the stage."""
+        """Take output of the stage. A line of which the masker holds back a part is held back whole."""
         if self._mask is not None:
-            chunk = self._mask.feed(chunk)
+            chunk, self._begun = self._begun + self._mask.feed(chunk), b""
+            if self._mask.holds:
+                whole = 1 + max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
+                if len(chunk) - whole <= LINE_BYTES:
+                    chunk, self._begun = chunk[:whole], chunk[whole:]
         if chunk:
             self._take(chunk)
 
     def note(self, text: str) -> None:
-        """Add a line of our own, marked as such, to the log and to what people see.
+        """Add a line of our own, marked as such, to the log and to what people see. What was written before is
+        over: for one that comes while somebody writes there is ``note_amid``."""
+        self._settle()
+        self.note_amid(text)
 
-        What the masker holds back stays held back: a note must not cut a secret in two.
-        """
+    def note_amid(self, text: str) -> None:
+        """The same amid what is written: what the masker holds back stays held back, as a note must not cut a secret
+        in two."""
         if self._masker is not None:
             text = self._masker.text(text)
         line = "\n".join(f"[cxlocal] {one}" for one in text.splitlines() or [""])
@@ -154,10 +166,16 @@ class StageLog:
             for one in line.splitlines():
                 self._echo.note(one)
 
+    def _settle(self) -> None:
+        """Write what was held back: nothing follows that could belong to it."""
+        rest = self._begun + (self._mask.end() if self._mask is not None else b"")
+        self._begun = b""
+        if rest:
+            self._take(rest)
+
     def close(self) -> LogEntry:
         """Write what was held back; path, digest and size for the journal."""
-        if self._mask is not None and (rest := self._mask.end()):
-            self._take(rest)
+        self._settle()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -178,7 +196,7 @@ class StageLog:
         elif not self.capped:
             self._store(chunk[: self._left])
             self._left, self.capped, self._midline = 0, True, True
-            self.note(f"the log ends here: it has reached its limit of {self._cap} bytes")
+            self.note_amid(f"the log ends here: it has reached its limit of {self._cap} bytes")
         if self._echo is not None:
             self._echo.write(chunk)
 

@@ -149,6 +149,11 @@ class MaskStream:
         self._covered = 0
         """How many held bytes belong to an occurrence whose mark was already given out."""
 
+    @property
+    def holds(self) -> bool:
+        """Whether something is held back."""
+        return bool(self._held)
+
     def feed(self, chunk: bytes) -> bytes:
         """Take the next bytes; give those that are decided."""
         if not self._masker:

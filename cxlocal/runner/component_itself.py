@@ -14,7 +14,6 @@ from cxlocal.errors import CxError, Refused
 from cxlocal.hooks.tool import Applied, Observed, ObservedResource
 from cxlocal.hooks.tool_worker import ToolOutcome
 from cxlocal.plan.components import components_of
-from cxlocal.plan.placeholders import resolve_options
 from cxlocal.plan.rotation import FULL, Action, Deed, Phase, Resource
 from cxlocal.plan.types import Component, Stage
 from cxlocal.processes.child import End
@@ -303,7 +302,7 @@ class OwnRotation(Rotation):
             yield from site.ask(
                 component, "apply", on_intend=keep, artifact=site.artifact(component), handle=handle,
                 resource="" if side in (BEFORE, UNSAID) else side,
-                variables=resolve_options(component.env, site.values({})),
+                variables=site.variables_of(component),
             )
         )  # fmt: skip
 

@@ -176,12 +176,16 @@ class Lookout:
         again = f"cxlocal deploy {quoted(version)} --to {quoted(place)} --unobserved"
         if self.site.work.back:
             again = f"cxlocal rollback {quoted(place)} --to {quoted(version)} --unobserved"
-        raise Refused(
-            words,
-            why=why,
-            hint=f"put right what it says; nothing was changed. Where it cannot be: {again}",
-            name="not-observed",
-        )
+        hint = f"{self._remedy(component)}; nothing was changed"
+        if version:  # a run that nobody began has none
+            hint += f". Where it cannot be: {again}"
+        raise Refused(words, why=why, hint=hint, name="not-observed")
+
+    def _remedy(self, component: Component) -> str:
+        missing = self.site.missing_programs(component)
+        if missing:
+            return f"install {' and '.join(missing)}, or add the folder of it to PATH"
+        return "put right what it says"
 
     def _compare(
         self, component: Component, ids: frozenset[str], known: Sequence[Made]

@@ -13,7 +13,6 @@ from cxlocal.errors import Refused
 from cxlocal.hooks.tool import Created, Done, Observed
 from cxlocal.hooks.tool_worker import ToolOutcome
 from cxlocal.plan.components import may_go_without
-from cxlocal.plan.placeholders import resolve_options
 from cxlocal.plan.rotation import (
     CHANGING,
     FULL,
@@ -256,10 +255,9 @@ class Rotation:
         def keep(handle: object) -> None:
             note_made(site, component, resource, host, self._deployment, handle=handle)
 
-        variables = resolve_options(component.env, site.values({}))
         found = yield from site.ask(
             component, "create", on_intend=keep, resource=resource, host=host,
-            artifact=site.artifact(component), variables=variables,
+            artifact=site.artifact(component), variables=site.variables_of(component),
         )  # fmt: skip
         if found.outcome != Outcome.SUCCESS:
             self._fail(self._go_without(host, found.reason or str(found.outcome)), found.outcome)

@@ -96,7 +96,7 @@ def _provision(
     names = dict.fromkeys((*environment.secrets, *tool.secrets))
     secrets = {name: work.secrets[name] for name in names}
     request = ToolRequest(tool, "provision", options, fields, secrets)
-    worker = ToolWorker(request, on_intend=maker.intend, on_progress=log.note)
+    worker = ToolWorker(request, on_intend=maker.intend, on_progress=log.note_amid)
     env = stage_environment(work.environ, extra=work.mark_in(environment))
 
     def launch(supervisor: Supervisor, tag: object) -> Child:

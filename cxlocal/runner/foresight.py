@@ -38,7 +38,13 @@ from cxlocal.runner.outcomes import outcome_error
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.request import Request
 from cxlocal.runner.site import Site
-from cxlocal.runner.source import Machine, Source, find_secrets
+from cxlocal.runner.source import (
+    Machine,
+    Source,
+    find_secrets,
+    open_store,
+    require_variables,
+)
 from cxlocal.runner.targets import require_agreed
 from cxlocal.runner.work import Work
 from cxlocal.runner.workspace import Workspace, discard
@@ -132,14 +138,30 @@ def refusal_to_begin(
             left_out(source, in_place=True, rehearsal=False)
         refuse_empty(plan, selection)
         require_agreed(machine, plan, selection.now)
+        require_variables(machine, plan, frozenset(selection.now))
         if secrets_agreed(source.config, machine.root, machine.home, machine.environ):
             find_secrets(machine, source, plan, frozenset(selection.now))
+        if journal is not None and plan.bump and not (request.anyway or request.final_of):
+            refuse_nothing(journal, source, plan)
+        if problem := refusal_of_store(machine, journal, source, request):
+            return problem
         if journal is not None:
             require(journal, plan.deliverable, "take", "push")
-            if plan.bump and not (request.anyway or request.final_of):
-                refuse_nothing(journal, source, plan)
     except CxError as refusal:
         return refusal
+    return None
+
+
+def refusal_of_store(
+    machine: Machine, journal: Journal | None, source: Source, request: Request
+) -> CxError | None:
+    """What keeps a run from the store that it is to ask; None for nothing. It is not asked here."""
+    try:
+        store = open_store(source, machine, journal, offline=request.offline)
+    except CxError as refusal:
+        return refusal
+    if store is not None:
+        store.close()
     return None
 
 

@@ -48,6 +48,7 @@ from cxlocal.runner.source import (
     load_own_plugins,
     make_plan,
     open_source,
+    require_variables,
 )
 from cxlocal.runner.targets import require_agreed, tell_withheld
 from cxlocal.runner.voice import Opening
@@ -258,6 +259,7 @@ def _check_out(
     selection = select(plan, to=request.to, rehearsal=request.rehearsal)
     refuse_empty(plan, selection)
     require_agreed(machine, plan, selection.now)
+    require_variables(machine, plan, frozenset(selection.now))
     secrets = find_secrets(machine, source, plan, frozenset(selection.now))
     check(plan, workspace.project)
     return plan, secrets, selection, absent
@@ -290,13 +292,9 @@ def refuse_empty(plan: Plan, selection: Selection) -> None:
 
 
 def find_run(
-    machine: Machine,
-    journal: Journal,
-    run: str,
-    *,
-    jobs: int | None = None,
+    machine: Machine, journal: Journal, run: str, *, jobs: int | None = None,
     runs_stages: bool = False,
-) -> tuple[Source, RunRecord]:
+) -> tuple[Source, RunRecord]:  # fmt: skip
     """A run of this folder's deliverable with its source, in the name of whoever asks now, and
     perhaps ``runs_stages`` of it.
 
@@ -388,6 +386,7 @@ def make_work(
     from cxlocal.runner.products import artifacts
 
     load_own_plugins(machine, source, workspace.project)
+    require_variables(machine, record.plan, frozenset(stages), targets)
     work = Work(
         record=record, manager=source.manager, workspace=workspace,
         environ=handed_on(machine, source, record), voice=machine.voice,

@@ -193,7 +193,7 @@ class Payer(NamedTuple):
         folder = (self.checkout(self._source_of(made)) if tool.shell else None) or scratch
         fields = self._told(made, place, scratch, {"checkout": folder, **told})
         request = ToolRequest(tool, verb, self._options(made), fields, dict(secrets))
-        worker = ToolWorker(request, on_intend=_refuse_intent, on_progress=log.note)
+        worker = ToolWorker(request, on_intend=_refuse_intent, on_progress=log.note_amid)
 
         def launch(supervisor: Supervisor, tag: object) -> Child:
             limit = limit_seconds or self.limit_seconds

@@ -34,6 +34,8 @@ from cxlocal.runner.repetition import BackAgain, find_missing, words_of_missing
 from cxlocal.runner.source import Machine, Source, open_store
 from cxlocal.runner.stage_outputs import put_back
 from cxlocal.runner.targets import require_agreed
+from cxlocal.runner.turns import open_turns
+from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
 if TYPE_CHECKING:
@@ -156,6 +158,18 @@ def _refuse_to_resume(journal: Journal, record: RunRecord) -> None:
         raise Refused(
             f"run {record.run[:8]} is open elsewhere",
             why="it has not ended as far as this machine knows, and it is not carried out here",
-            hint="cxlocal sync, then try again",
-            name="open-elsewhere",
-        )
+            hint=_without_the_machine(journal, record), name="open-elsewhere",
+        )  # fmt: skip
+
+
+def _without_the_machine(journal: Journal, record: RunRecord) -> str:
+    """What works where a run was begun: it has ended there, or nobody will end it any more."""
+    held = [
+        one.name for one in record.plan.environments
+        if any(row["run"] == record.run for row in open_turns(journal, record.ref.deliverable, one.name))
+    ]  # fmt: skip
+    taken = "".join(f"cxlocal env take {quoted(one)} -m WHY, and then " for one in held)
+    return (
+        "cxlocal sync, then try again; if that machine is gone, release the commit anew:"
+        f" {taken}cxlocal run --revision {quoted(record.revision[:12])}"
+    )

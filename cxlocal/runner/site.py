@@ -168,6 +168,13 @@ class Site:
         """Whether its tool has a verb."""
         return verb in verbs_of(self.tool(component), component.options)
 
+    def missing_programs(self, component: Component) -> list[str]:
+        """Programs of its tool that are not on the PATH that it is given."""
+        path = self._surroundings(component)["PATH"]
+        return [
+            one for one in self.tool(component).executables if shutil.which(one, path=path) is None
+        ]
+
     def artifact(self, component: Component) -> ArtifactRef | None:
         """What its instances run. Raises Trouble where the bytes are not here."""
         if not component.artifact:
@@ -187,6 +194,11 @@ class Site:
             record.version, record.run, record.revision, described(self.work.artifacts), environ,
             self.said,
         )  # fmt: skip
+
+    def variables_of(self, component: Component) -> dict[str, str]:
+        """What instances of a component find in their environment. Raises ConfigError."""
+        values = self.values(self._surroundings(component))
+        return resolve_options(component.env, values._replace(secrets=self.secrets_of(component)))
 
     def ask(
         self, component: Component, verb: str, /, *, limit_seconds: float | None = None,
@@ -219,7 +231,7 @@ class Site:
             tool, verb, options, fields, self.secrets_of(component), hidden=self._secret
         )
         worker = ToolWorker(
-            request, on_intend=on_intend or (lambda handle: None), on_progress=self.log.note
+            request, on_intend=on_intend or (lambda handle: None), on_progress=self.log.note_amid
         )
         limit = component.timeout_seconds if limit_seconds is None else limit_seconds
         try:
@@ -284,7 +296,7 @@ class Site:
         }  # fmt: skip
         fields = Fields(checkout=self._folder, scratch=self._folder)
         request = ToolRequest(HealthProbe, "observe", options, fields, {})
-        worker = ToolWorker(request, on_intend=lambda handle: None, on_progress=self.log.note)
+        worker = ToolWorker(request, on_intend=lambda handle: None, on_progress=self.log.note_amid)
         env, limit = self._surroundings(component), within + hold_seconds + 10
         found = worker.outcome((yield from self._launched(worker.start, env, limit)))
         if not isinstance(found.result, Observed):

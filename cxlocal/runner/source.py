@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
     from cxlocal.hooks.registered import FoundReader
     from cxlocal.journal.file import Journal
-    from cxlocal.plan.types import Plan
+    from cxlocal.plan.types import Component, Environment, Plan, Stage, Target
     from cxlocal.runner.voice import Voice
 
 
@@ -163,10 +163,10 @@ def find_actor_at(folder: Path, environ: Mapping[str, str]) -> Actor:
 
 
 def open_store(
-    source: Source, machine: Machine, journal: Journal, *, offline: bool = False
+    source: Source, machine: Machine, journal: Journal | None, *, offline: bool = False
 ) -> Store | None:
     """The store the settings name; None where it is not to be asked (``offline``), which means
-    nothing for one on this machine.
+    nothing for one on this machine. ``journal``: None where there is none yet.
 
     Raises ConfigError for a kind nobody speaks, and Refused where a passing machine has none that
     outlives it, where only the repository names it, and where the journal belongs to another: then
@@ -183,9 +183,10 @@ def open_store(
         )
     store = opening.open_store(_access(source, machine))
     try:
-        at_home = journals.Place(machine.home, machine.environ, machine.clock, machine.ids)
-        journals.require_own(journal, at_home, source.settings.store_url)
-        refuse_elsewhere(journal, store)
+        if journal is not None:
+            at_home = journals.Place(machine.home, machine.environ, machine.clock, machine.ids)
+            journals.require_own(journal, at_home, source.settings.store_url)
+            refuse_elsewhere(journal, store)
     except Refused:
         store.close()
         raise
@@ -282,26 +283,48 @@ def find_readers(manager: Manager, plan: Plan) -> dict[str, FoundReader]:
     return known
 
 
+def _users(
+    plan: Plan, stages: frozenset[str], targets: Collection[str]
+) -> Iterator[Stage | Environment | Target | Component]:
+    """Whatever is given something where ``stages`` and ``targets`` are carried out."""
+    places = {plan.stage(name).environment for name in stages}
+    yield from (one for one in plan.stages if one.name in stages)
+    yield from (one for one in plan.environments if one.name in places)
+    yield from (one for one in plan.published_to if one.name in targets)
+    for stage in plan.stages:
+        if stage.name in stages and stage.by_components:
+            from cxlocal.plan.components import components_in  # who has none needs none of this
+
+            yield from components_in(plan, stage.environment)
+
+
+def require_variables(
+    machine: Machine, plan: Plan, stages: frozenset[str], targets: Collection[str] = ()
+) -> None:
+    """Raise ConfigError where a placeholder of what is about to run stands for a variable that is not set, so that
+    it is noticed before a number is taken."""
+    for one in _users(plan, stages, targets):
+        texts = {"with": one.options, "env": getattr(one, "env", {})}
+        if not any(texts.values()):
+            continue
+        from cxlocal.plan.placeholders import unset, used_variables  # plain commands have none
+
+        for name in used_variables(texts):
+            if name not in machine.environ:
+                raise unset(name)
+
+
 def find_secrets(
     machine: Machine, source: Source, plan: Plan, stages: frozenset[str], *, alone: bool = False,
     targets: Collection[str] = (),
 ) -> dict[str, str]:  # fmt: skip
     """The secrets that the stages about to run list, and the targets (``alone``: outside of a run). Raises ConfigError and Trouble, so that a
     missing one is noticed before a number is taken."""
-    places = {plan.stage(name).environment for name in stages}
-    users = [(one.secrets, one.tool) for one in plan.stages if one.name in stages]
-    users += [(one.secrets, one.tool) for one in plan.environments if one.name in places]
-    users += [(one.secrets, one.tool) for one in plan.published_to if one.name in targets]
-    for stage in plan.stages:
-        if stage.name in stages and stage.by_components:
-            from cxlocal.plan.components import components_in  # who has none needs none of this
-
-            users += [(one.secrets, one.tool) for one in components_in(plan, stage.environment)]
     wanted: dict[str, None] = {}
-    for names, tool in users:
-        wanted.update(dict.fromkeys(names))
-        if tool:
-            wanted.update(dict.fromkeys(find_tool(source.manager, tool).secrets))
+    for one in _users(plan, stages, targets):
+        wanted.update(dict.fromkeys(one.secrets))
+        if one.tool:
+            wanted.update(dict.fromkeys(find_tool(source.manager, one.tool).secrets))
     if not wanted:
         return {}
     try:

@@ -91,7 +91,7 @@ def ask(
     request = ToolRequest(
         at.tool, verb, at.options, fields, {name: work.secrets[name] for name in names}
     )
-    worker = ToolWorker(request, on_intend=maker.intend, on_progress=at.log.note)
+    worker = ToolWorker(request, on_intend=maker.intend, on_progress=at.log.note_amid)
 
     def launch(supervisor: Supervisor, tag: object) -> Child:
         return worker.start(

@@ -6,10 +6,9 @@ it as files below /run/secrets: what stands in a container's environment anybody
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from cxlocal.hooks.specs import hookimpl
 from cxlocal.hooks.tool import (
@@ -28,6 +27,8 @@ SECRETS = "run/secrets"
 AT_ONCE = 20
 """Containers asked in one command: its answer must fit into what is kept of an output."""
 MARK = "cxlocal:"
+SEEN = ("resource", "version", "digest")
+"""Labels that tell what runs."""
 
 
 class Podman(Tool):
@@ -170,16 +171,14 @@ class Podman(Tool):
         return _marked(said)
 
     def _inspected(self, ctx: Context, ids: list[str]) -> Iterator[ObservedResource]:
-        template = f"{MARK}{{{{json .Config.Labels}}}} {{{{.State.Running}}}}"
+        asked = "\t".join(f'{{{{index .Config.Labels "{PREFIX}{key}"}}}}' for key in SEEN)
+        template = f"{MARK}{asked}\t{{{{.State.Running}}}}"
         for line in _marked(self._engine(ctx, "inspect", "--format", template, *ids)):
-            said, _, running = line.rpartition(" ")
-            labels: dict[str, Any] = json.loads(said)
+            resource, version, digest, running = line.split("\t")
             yield ObservedResource(
-                id=labels.get(f"{PREFIX}resource", ""),
-                version=labels.get(f"{PREFIX}version", ""),
-                digest=labels.get(f"{PREFIX}digest", ""),
+                id=resource, version=version, digest=digest,
                 healthy=None if running == "true" else False,
-            )
+            )  # fmt: skip
 
     def _removing(self) -> list[str]:
         return ["rm", "--force", "--ignore", "--volumes", "--time", "0"]

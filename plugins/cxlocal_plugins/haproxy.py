@@ -16,7 +16,7 @@ import signal
 import socket
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from cxlocal.domain import path_part
 from cxlocal.errors import Trouble
@@ -51,6 +51,7 @@ class Haproxy(Tool):
     name = "haproxy"
     api = 2
     title = "Balancer (haproxy)"
+    outputs: ClassVar[tuple[str, ...]] = ("address", "url")
 
     class Options(Tool.Options, frozen=True):
         """``url``: the stats socket (level admin) of a balancer that is given. ``config``: a file of the

@@ -5,7 +5,7 @@ What it does stands in ``postgresql_database``, which needs a library that not e
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from cxlocal.extras import module_of
 from cxlocal.hooks.specs import hookimpl
@@ -20,6 +20,7 @@ class Postgresql(Tool):
     name = "postgresql"
     api = 2
     title = "Database (PostgreSQL)"
+    outputs: ClassVar[tuple[str, ...]] = ("url", "host", "port", "database", "user")
 
     class Options(Tool.Options, frozen=True):
         """``url``: a database that is given: migrated, never made or destroyed. ``server``: else the

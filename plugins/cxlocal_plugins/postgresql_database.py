@@ -192,13 +192,20 @@ def _connected(ctx: Context, address: str) -> Iterator[Any]:
             raise psycopg.errors.InvalidCatalogName(str(error)) from error
         raise Trouble(
             f"the database cannot be reached at {_shown(address)}",
-            why=str(error).strip().splitlines()[-1],
+            why=_in_one_line(str(error)),
             hint="look at its address, and at the secret that password names",
         ) from error
     try:
         yield link
     finally:
         link.close()
+
+
+def _in_one_line(said: str) -> str:
+    """What libpq says, which has lines of its own and tabs before what goes on: "A\\n\\tIs it …?"."""
+    return "; ".join(
+        dict.fromkeys(" ".join(line.split()) for line in said.splitlines() if line.strip())
+    )
 
 
 def _password(ctx: Context) -> str:

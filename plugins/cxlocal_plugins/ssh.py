@@ -11,6 +11,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from cxlocal.errors import Trouble
 from cxlocal.hooks.specs import hookimpl
@@ -87,6 +88,7 @@ class Ssh(Tool):
     name = "ssh"
     api = 2
     title = "Hosts (ssh)"
+    outputs: ClassVar[tuple[str, ...]] = ("url",)
     executables = ("ssh", "rsync")
 
     class Options(Tool.Options, frozen=True):

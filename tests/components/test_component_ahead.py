@@ -166,6 +166,33 @@ def not_pushed(shop: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _changed(shop: Any, more: str, *, old: str = "", new: str = "") -> Iterator[None]:
+    """Another cx.toml, by which no number is to be taken."""
+    file = shop.tree / "cx.toml"
+    before, numbers = file.read_text(), shop.query("SELECT count(*) FROM version")
+    file.write_text(before.replace(old, new, 1) + more)
+    shop.push("another cx.toml")
+    try:
+        yield
+        assert shop.query("SELECT count(*) FROM version") == numbers
+    finally:
+        file.write_text(before)
+        shop.push("the former cx.toml")
+
+
+def a_strange_store(shop: Any) -> contextlib.AbstractContextManager[None]:
+    """cx.toml names one, and nobody agreed to it here."""
+    return _changed(shop, '\n[store]\nurl = "https://store.example.org"\n')
+
+
+def an_unset_variable(shop: Any) -> contextlib.AbstractContextManager[None]:
+    """Instances are to find one that is passed on and not set."""
+    told = 'env = { KEY = "{env.NOT_SET}" }\npass_env = ["DESK", "NOT_SET"]'
+    web = '[components.web]\ntool = "commands"\n'
+    return _changed(shop, "", old=f'{web}pass_env = ["DESK"]', new=web + told)
+
+
+@contextlib.contextmanager
 def no_bytes(shop: Any) -> Iterator[None]:
     """The bytes of 0.1.0 are gone."""
     [digest] = shop.query(
@@ -211,6 +238,8 @@ REFUSALS: dict[str, tuple[tuple[str, ...], Any, int, str]] = {
     "back, and unknown instances": (("rollback", "production"), a_stranger, 3, "found-instances"),
     "a run, and unknown instances": (("run",), a_stranger, 3, "found-instances"),
     "a run is not pushed": (("run",), not_pushed, 3, "not-pushed"),
+    "a strange store": (("run",), a_strange_store, 3, "not-agreed"),
+    "a variable is not set": (("run",), an_unset_variable, 2, "no-value"),
     "back, and cannot be asked": (("rollback", "production"), a_broken_balancer, 3, "not-observed"),
 }  # fmt: skip
 

@@ -25,6 +25,7 @@ from cxlocal.runner.resources import Made
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 WEB = "[components.web]\n"
 ENVIRONMENT = "[environments.production]\n"
+SECRETS = '[secrets]\nKEY = { env = "KEY" }\n'
 BAD = {
     "an unknown need": ('needs = ["db"]', 'needs = ["dbb"]', "did you mean 'db'"),
     "behind nothing": ('behind = "lb"', 'behind = "lbb"', "did you mean 'lb'"),
@@ -71,6 +72,20 @@ BAD = {
     "a placeholder of what it does not need": (
         "count = 2", 'count = 2\nenv = { A = "{component.other.url}" }', "add needs = ['other']"
     ),
+    "a secret that it does not list": (
+        "count = 2", 'count = 2\nenv = { K = "{secret.KEY}" }', 'add secrets = ["KEY"]'
+    ),
+    "a secret in an option": (
+        WEB, SECRETS + WEB + 'with = { url = "http://{secret.KEY}@h" }\nsecrets = ["KEY"]\n',
+        'instances get them by env = { KEY = "{secret.KEY}" }',
+    ),
+    "a secret as a variable": (
+        WEB, SECRETS + WEB + 'env = { K = "{env.KEY}" }\nsecrets = ["KEY"]\n', 'write KEY = "{secret.KEY}"'
+    ),
+    "a variable that is not passed": (
+        "count = 2", 'count = 2\nenv = { K = "{env.KEY}" }',
+        'add pass_env = ["KEY"]; for a secret: secrets = ["KEY"] and env = { KEY = "{secret.KEY}" }',
+    ),
     "a variable of ours": ("count = 2", 'count = 2\nenv = { CXLOCAL_RUN = "x" }', "set by cxlocal itself"),
     "an option of no tool": (ENVIRONMENT, ENVIRONMENT + "components.web = { overlap = true }\n", "overlap"),
 }  # fmt: skip
@@ -84,6 +99,85 @@ def test_what_is_wrong_is_said_with_what_to_do(name: str) -> None:
         bind(resolve(parse(CONFIG.replace(old, new, 1))), TOOLS.__getitem__, lambda *asked: None)
     said = f"{problem.value.what} {problem.value.why} {problem.value.hint}"
     assert words in said, said
+
+
+@pytest.mark.parametrize(
+    ("shared", "here", "hint"),
+    [
+        (
+            'env = { K = "{secret.KEY}" }\nsecrets = ["KEY"]',
+            "secrets = []",
+            'add secrets = ["KEY"]',
+        ),
+        (
+            'env = { K = "{env.KEY}" }\npass_env = ["KEY"]',
+            "pass_env = []",
+            'add pass_env = ["KEY"]',
+        ),
+        (
+            'with = { a = "{env.KEY}" }\npass_env = ["KEY"]',
+            "pass_env = []",
+            'add pass_env = ["KEY"]',
+        ),
+        ("", 'env = { K = "{secret.KEY}" }', 'add secrets = ["KEY"]'),
+    ],
+)
+def test_what_an_environment_gives_no_more_is_missed(shared: str, here: str, hint: str) -> None:
+    text = CONFIG.replace("count = 2\n", f"count = 2\n{shared}\n") + SECRETS
+    resolve(parse(text))
+    with pytest.raises(ConfigError) as problem:
+        resolve(parse(text.replace(ENVIRONMENT, f"{ENVIRONMENT}components.web = {{ {here} }}\n")))
+    assert hint in problem.value.hint and "web in production" in problem.value.what
+
+
+def test_an_environment_may_give_what_is_not_shared() -> None:
+    here = 'components.web = { env = { K = "{secret.KEY}" }, secrets = ["KEY"] }\n'
+    plan = resolve(parse(CONFIG.replace(ENVIRONMENT, ENVIRONMENT + here) + SECRETS))
+    [web] = [one for one in components_in(plan, "production") if one.name == "web"]
+    assert web.env == {"K": "{secret.KEY}"} and web.secrets == ("KEY",)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "words"),
+    [
+        ("env", "{component.db.ulr}", "did you mean 'url'?"),
+        ("env", "{component.db.url} {component.db.what}", "outputs are 'url', 'host'"),
+        ("with", "{component.db.Url}", "did you mean 'url'?"),
+        ("here", "{component.db.hots}", "did you mean 'host'?"),
+        ("env", "{component.lb.anything}", ""),
+        ("env", "{component.db.user}:{component.db.port}", ""),
+    ],
+)
+def test_what_a_tool_does_not_say_is_refused_beforehand(key: str, text: str, words: str) -> None:
+    """As far as the tool tells what it says; ``lb`` has a tool that does not."""
+
+    class Says(Every):
+        outputs = ("url", "host", "port", "user")
+
+    value = f'{{ A = "{text}" }}' if key != "with" else f'{{ a = "{text}" }}'
+    said = f"{'env' if key == 'here' else key} = {value}"
+    config = CONFIG.replace('mutable = true\ntool = "toy"', 'mutable = true\ntool = "says"', 1)
+    if key == "here":
+        config = config.replace(ENVIRONMENT, f"{ENVIRONMENT}components.web = {{ {said} }}\n")
+    else:
+        config = config.replace("count = 2\n", f"count = 2\n{said}\n")
+
+    def bound() -> None:
+        bind(resolve(parse(config)), {"says": Says, "toy": Every}.__getitem__, lambda *_: None)
+
+    if not words:
+        bound()
+        return
+    with pytest.raises(ConfigError) as problem:
+        bound()
+    assert words in problem.value.hint and problem.value.name == "unknown-output"
+
+
+class Every(Commands):
+    """Can do every verb, whatever its options are."""
+
+    by_options = False
+    shell = False
 
 
 def test_a_former_name_may_be_unknown() -> None:
@@ -162,7 +256,7 @@ def test_a_plan_comes_back_and_one_without_components_stays_what_it_was() -> Non
 
 def test_the_example_of_the_page_is_a_plan() -> None:
     page = (DOCS / "environments.md").read_text(encoding="utf-8")
-    [example] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    example, _ = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     plan = bind(resolve(parse(example)), lambda _: Commands, partial(check_options))
     web = next(one for one in components_in(plan, "production") if one.name == "web")
     assert (web.count, web.keep_old_seconds, web.rollout[0].hold_seconds) == (4, 3600, 120)

@@ -192,6 +192,8 @@ FAULTS = {
     "A stage or a wrapped command prints the token or password that `CXLOCAL_STORE…` or `CXLOCAL_LENDER…` holds",
     "`deploy`, `promote`, `publish`, `rollback` or `env repair` on a machine that does not know yet what others did",
     "The address of the store holds a password, and stages run",
+    "The last line of a program looks like the beginning of a secret",
+    "A placeholder stands for what nobody says, or for a variable that is not set",
     "A secret stands in the name of an artifact",
     "An address of a store that cannot be used holds a password",
     "The home was made by somebody else, or with another umask",

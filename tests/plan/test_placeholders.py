@@ -66,13 +66,27 @@ def test_escaped_text_comes_back_as_it_was(text: str) -> None:
     check_options({"a": escaped}, artifacts=(), made_by={}, pass_env=(), where=Where("cx.toml"))
 
 
+@pytest.mark.parametrize("kind", ["stage", "target", "environment"])
+@pytest.mark.parametrize("text", ["{secret.KEY}", "https://u:{secret.KEY}@h", "{env.KEY}"])
+def test_a_secret_does_not_stand_in_an_option(kind: str, text: str) -> None:
+    where = Where("cx.toml", kind, "x")
+    with pytest.raises(ConfigError) as caught:
+        check_options(
+            {"a": [text]}, artifacts=(), made_by={}, pass_env=(), where=where, secrets=["KEY"]
+        )
+    assert caught.value.hint.startswith(
+        "take it out: the tool has the secrets that stand in secrets"
+    )
+
+
 def test_a_value_that_is_missing() -> None:
     with pytest.raises(ConfigError) as caught:
         resolve_options({"a": "{artifact.image.path}"}, VALUES)
     assert caught.value.why == "this run has no artifact 'image' yet"
     with pytest.raises(ConfigError) as caught:
         resolve_options({"a": "{env.NOWHERE}"}, VALUES)
-    assert caught.value.why == "the variable NOWHERE is not set"
+    assert caught.value.why == "the variable NOWHERE is not set here"
+    assert caught.value.hint.startswith("export NOWHERE=")
 
 
 BAD = [
@@ -98,7 +112,7 @@ BAD = [
     (
         "{env.HOME}",
         "{env.HOME} needs HOME in pass_env",
-        "add pass_env = ['HOME']; a secret is given with secrets",
+        "add pass_env = [\"HOME\"]",
     ),
 ]  # fmt: skip
 

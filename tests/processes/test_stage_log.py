@@ -63,7 +63,7 @@ def test_masking_across_chunks_notes_and_the_cap(tmp_path: Path) -> None:
             tmp_path, "masked", masker=Masker(["s3cret-value"]), echo=Echo(shown), cap_bytes=cap
         )
         log.write(b"token s3cr")
-        log.note("a note with s3cret-value")
+        log.note_amid("a note with s3cret-value")
         log.write(b"et-value and s3cret-")
         entry = log.close()
         for seen in (entry.path.read_bytes(), shown.getvalue()):
@@ -71,6 +71,53 @@ def test_masking_across_chunks_notes_and_the_cap(tmp_path: Path) -> None:
             assert b"s3cret-value" not in seen and b"a note with ***" in seen
         if cap == 500:
             assert b"*** and s3cret-" in entry.path.read_bytes()
+
+
+LAST_LINES = (b"Unavailable", b"valid", b"0xdead", b"a9f3", b"token s3c", b"half\\", b"%6", b"YWJj")
+SECRETS = ("s3cret-value", "deadbeef-4711", "e1d2c3b4a5", "valid-but\nfor-its-end")
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("end", [b"", b"\n"], ids=["open", "ended"])
+def test_the_last_line_comes_out_whole_before_what_is_noted(
+    tmp_path: Path, secret: str, end: bytes
+) -> None:
+    for line in LAST_LINES:
+        shown = io.BytesIO()
+        log = StageLog.create(tmp_path, "l", masker=Masker([secret]), echo=Echo(shown, prefix="l"))
+        for byte in b"first\n" + line + end:
+            log.write(bytes([byte]))
+        log.note("it ended")
+        log.write(b"next\n")
+        expected = [b"first", line, b"[cxlocal] it ended", b"next"]
+        assert log.close().path.read_bytes().splitlines() == expected
+        assert shown.getvalue().splitlines() == [b"l | " + one for one in expected]
+
+
+@pytest.mark.parametrize(
+    ("secret", "before", "after"),
+    [
+        ("d0ne-4711", b"valid", b"\n"),
+        ("Unavailable-4711", b"is Unavail", b"able\n"),
+        ("s3cret-value", b"a s3c", b"tor\n"),
+        ("s3cret-value", b"100 % s", b"\rdone\n"),
+    ],
+)
+def test_a_note_amid_a_line_leaves_it_whole(
+    tmp_path: Path, secret: str, before: bytes, after: bytes
+) -> None:
+    log = StageLog.create(tmp_path, "l", masker=Masker([secret]))
+    log.write(b"first\n" + before)
+    log.note_amid("meanwhile")
+    log.write(after)
+    assert log.close().path.read_bytes() == b"first\n[cxlocal] meanwhile\n" + before + after
+
+
+def test_a_long_line_is_not_held_back(tmp_path: Path) -> None:
+    log = StageLog.create(tmp_path, "l", masker=Masker(["deadbeef"]))
+    log.write(b"x" * 5000 + b"d")
+    assert log.path.read_bytes() == b"x" * 5000
+    assert log.close().size == 5001
 
 
 def test_a_full_disk_ends_the_log_not_the_stage(tmp_path: Path) -> None:

@@ -221,9 +221,21 @@ def test_what_could_not_be_begun_anywhere_is_named_by_status(
     assert "it is at 0 of 2 targets: index not known (" in status, status
     assert "), tag not begun\n  to finish it: cxlocal publish 0.1.0\n" in status, status
     share.with_name("away").rename(share)
+    (share / "sum").write_text(f"{'0' * 64}\n")
+    done = shop.command("publish", "0.1.0")
+    assert done.code == 10, done.err
+    status = shop.command("status").out
+    assert (
+        "index holds something else by that name, which is never replaced: release another"
+        in status
+    ), status
+    assert "to finish it" not in status, status
+    (share / "sum").unlink()
     done = shop.command("publish", "0.1.0")
     assert done.code == 0, done.err
     assert "it is at 2 of 2 targets\n" in shop.command("status").out
+    empty = shop.command("publish", "")
+    assert empty.code == 2 and "VERSION|RUN is empty" in empty.err, empty.err
     assert shop.command("withdraw", "0.1.0", "--from", "tag", "-m", "too early").code == 0
     status = shop.command("status").out
     assert "it is at 1 of 2 targets: tag withdrawn (too early)" in status, status

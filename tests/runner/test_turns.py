@@ -130,10 +130,17 @@ def test_a_turn_of_a_machine_that_died_is_taken(machines: Machines) -> None:
     machines.dies("one")
     again = WAYS["deploy"]
     assert machines.on("two", *again).code == 3
+    assert machines.on("two", "sync").code == 0
+    resumed = machines.on("two", "run", "--resume")
+    commit = machines.shop.git("rev-parse", "HEAD")[:12]
+    assert resumed.code == 3 and "is open elsewhere" in resumed.err, resumed.err
+    assert f"env take production -m WHY, and then cxlocal run --revision {commit}" in resumed.err
     assert machines.on("two", "env", "take", "production").code == 2, "why is needed"
     done = machines.on("two", "env", "take", "production", "-m", "its disk is broken")
     assert done.code == 0 and "Taken from" in done.err, done.err
     assert machines.on("two", *again).code == 0
+    (machines.desk / "go").touch()
+    assert machines.on("two", "run", "--revision", commit).code == 0, "as the hint says"
     done = machines.on("two", "env", "take", "production", "-m", "again")
     assert done.code == 0 and "Nobody deploys" in done.err
 

@@ -307,3 +307,16 @@ def test_numbers_in_names_count_as_numbers() -> None:
 def test_it_is_done_where_it_is_given(tmp_path: Path) -> None:
     ran = Bench(tmp_path / "bench").run(Postgresql, "provision", {"url": "postgresql://nobody/x"})
     assert ran.outcome.result == Done()
+
+
+def test_why_a_database_cannot_be_reached_is_said_in_one_line(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "bench")
+    ran = bench.run(Postgresql, "observe", {"url": "postgresql://u@127.0.0.1:1/shop"})
+    reason = ran.outcome.reason
+    assert "Connection refused; Is the server running" in reason, reason
+    assert "\t" not in reason
+    nowhere = {"url": "postgresql://u@/shop?host=/nowhere"}
+    reason = bench.run(Postgresql, "observe", nowhere).outcome.reason
+    assert "/nowhere/.s.PGSQL.5432" in reason and "No such file or directory; Is the" in reason, (
+        reason
+    )
