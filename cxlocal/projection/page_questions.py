@@ -41,32 +41,48 @@ _TOLD_BRANCH = f"""(SELECT e.document ->> '$.customData.cxlocal.place.branch' FR
 _NEWEST_SUCCESS = """SELECT n.rowid FROM run n WHERE n.deliverable = {of} AND n.kind = 'release'
       AND n.outcome = 'success' ORDER BY n.queued_at DESC LIMIT 1"""
 
-# sql: constants of this module
-_HAPPENED = f"""
-SELECT d.deployed_at AS at, iif(d.kind = 'rolledback', 'rolled back', 'went out') AS what,
-    {TITLE.format("d")} AS title, d.version, {PLACE.format("d")} AS environment, d.actor,
-    d.reason AS words, d.deliverable, d.version_run AS run
-  FROM deployment d WHERE :deliverable IN ('', d.deliverable) AND d.deployed_at >= {{lo}} AND d.deployed_at < {{hi}} AND {LASTING.format("d")}
-UNION ALL SELECT a.tried_at, 'did not go out', {TITLE.format("a")}, a.version,
-    {PLACE.format("a")}, a.actor, a.outcome || coalesce(': ' || nullif(a.why, ''), ''),
-    a.deliverable, a.run
-  FROM deployment_attempt a WHERE a.outcome IN ('failed', 'cancelled', 'cut off')
-    AND :deliverable IN ('', a.deliverable) AND a.tried_at >= {{lo}} AND a.tried_at < {{hi}}
-UNION ALL SELECT p.decided_at, 'was decided', {TITLE.format("p")}, p.version, '', p.actor,
-    coalesce(nullif(p.title, ''), p.name) || ': ' || {DECIDED.format("p")}
-    || coalesce(', ' || nullif(p.reason, ''), ''), p.deliverable, p.run
-  FROM promotion p WHERE p.automatic = 0 AND :deliverable IN ('', p.deliverable) AND p.decided_at >= {{lo}} AND p.decided_at < {{hi}}
-UNION ALL SELECT r.queued_at, iif(r.planned = 0, 'emergency', 'without the store'),
-    {TITLE.format("r")}, r.version, '', r.actor, r.reason, r.deliverable, r.id
-  FROM run r WHERE (r.planned = 0 OR r.online = 0) AND r.queued_at >= {{lo}} AND r.queued_at < {{hi}}
-    AND r.kind = 'release' AND :deliverable IN ('', r.deliverable)
-UNION ALL SELECT r.queued_at, 'run failed', {TITLE.format("r")}, r.version, '', r.actor,
-    r.outcome_reason, r.deliverable, r.id
-  FROM run r WHERE r.queued_at >= {{lo}} AND r.queued_at < {{hi}} AND r.kind = 'release'
-    AND r.outcome IN ('failure', 'error') AND :deliverable IN ('', r.deliverable)
-    AND NOT EXISTS (SELECT 1 FROM deployment_attempt a WHERE a.run = r.id
-      AND a.outcome IN ('failed', 'cancelled', 'cut off'))
-"""
+_FAILED_TO_GO = "a.outcome IN ('failed', 'cancelled', 'cut off')"
+_OF = ":deliverable IN ('', {}.deliverable)"
+_BETWEEN = "{0} >= {{lo}} AND {0} < {{hi}}"
+# What happened when, of what, where that stands; and what is told of it: version, environment, actor, words, run.
+_HAPPENINGS = (
+    ("d.deployed_at", "iif(d.kind = 'rolledback', 'rolled back', 'went out')", "d",
+     f"FROM deployment d WHERE {_OF.format('d')} AND {_BETWEEN.format('d.deployed_at')} AND {LASTING.format('d')}",
+     f"d.version, {PLACE.format('d')}, d.actor, d.reason, d.version_run"),
+    ("a.tried_at", "'did not go out'", "a",
+     f"FROM deployment_attempt a WHERE {_FAILED_TO_GO} AND {_OF.format('a')} AND {_BETWEEN.format('a.tried_at')}",
+     f"a.version, {PLACE.format('a')}, a.actor, a.outcome || coalesce(': ' || nullif(a.why, ''), ''), a.run"),
+    ("p.decided_at", "'was decided'", "p",
+     f"FROM promotion p WHERE p.automatic = 0 AND {_OF.format('p')} AND {_BETWEEN.format('p.decided_at')}",
+     ("p.version, '', p.actor, coalesce(nullif(p.title, ''), p.name) || ': ' || "
+     f"{DECIDED.format('p')} || coalesce(', ' || nullif(p.reason, ''), ''), p.run")),
+    ("r.queued_at", "iif(r.planned = 0, 'emergency', 'without the store')", "r",
+     (f"FROM run r WHERE (r.planned = 0 OR r.online = 0) AND {_BETWEEN.format('r.queued_at')}"
+     f" AND r.kind = 'release' AND {_OF.format('r')}"),
+     "r.version, '', r.actor, r.reason, r.id"),
+    ("r.queued_at", "'run failed'", "r",
+     (f"FROM run r WHERE {_BETWEEN.format('r.queued_at')} AND r.kind = 'release' AND r.outcome IN ('failure', 'error')"
+     f" AND {_OF.format('r')} AND NOT EXISTS (SELECT 1 FROM deployment_attempt a WHERE a.run = r.id AND {_FAILED_TO_GO})"),
+     "r.version, '', r.actor, r.outcome_reason, r.id"),
+)  # fmt: skip
+
+
+def _happened(span: str, *, told: bool) -> str:
+    """What happened between two times of a table, with what is told of it or only how much. Pure."""
+    names = "(at, what, deliverable" + (
+        ", title, version, environment, actor, words, run)" if told else ")"
+    )
+    # sql: constants of this module
+    parts = [
+        f"SELECT {at}, {what}, {of}.deliverable{f', {TITLE.format(of)}, {rest}' if told else ''} {where}"
+        for at, what, of, where, rest in _HAPPENINGS
+    ]
+    union = "\nUNION ALL ".join(parts).format(
+        lo=f"(SELECT lo FROM {span})", hi=f"(SELECT hi FROM {span})"
+    )
+    return f"happened {names} AS (\n{union}\n)"
+
+
 _LATEST = "coalesce((SELECT max(deployed_at) FROM deployment), (SELECT max(queued_at) FROM run))"
 _SINCE = asked_time(
     "since", f"strftime('%Y-%m-%dT00:00:00.000Z', {_LATEST}, '-6 days')", "0 seconds"
@@ -298,15 +314,16 @@ WHERE r.run = {CHOSEN_RUN} ORDER BY r.started_at, c.suite, c.name
             " the ordinary: since a day or time (empty: the week before the newest) until another."
         ),
         f"""
-WITH span AS MATERIALIZED (SELECT {_SINCE} AS lo, {asked_time("until")} AS hi)
-SELECT * FROM ({_HAPPENED.format(lo="(SELECT lo FROM span)", hi="(SELECT hi FROM span)").strip()}
-) h ORDER BY at, what, title, {PLACE_IN_ORDER.format("h.run", "h.version")}, version
+WITH span AS MATERIALIZED (SELECT {_SINCE} AS lo, {asked_time("until")} AS hi),
+{_happened("span", told=True)}
+SELECT at, what, title, version, environment, actor, words, deliverable, run FROM happened h
+ORDER BY at, what, title, {PLACE_IN_ORDER.format("h.run", "h.version")}, version
 """,
     ),
     "diary-days": (
         "How many things happened on each day of a month",
         (
-            "By day and by what happened. The month is written 2026-11; empty: that of the newest. Days: a list of"
+            "By day and by what happened, and of how many products. The month is written 2026-11; empty: that of the newest. Days: a list of"
             " name, beginning and end of each (JSON, UTC) instead; else of the zone of the machine that is asked."
         ),
         f"""
@@ -315,11 +332,10 @@ asked AS MATERIALIZED (SELECT value ->> 0 AS day, value ->> 1 AS lo, value ->> 2
   FROM json_each(:days) WHERE :days <> ''),
 edge AS MATERIALIZED (SELECT strftime('%Y-%m-%dT%H:%M:%fZ', month || '-01', 'utc') AS lo,
     strftime('%Y-%m-%dT%H:%M:%fZ', month || '-01', '+1 month', 'utc') AS hi FROM span WHERE :days = ''
-  UNION ALL SELECT min(lo), max(hi) FROM asked WHERE :days <> '')
+  UNION ALL SELECT min(lo), max(hi) FROM asked WHERE :days <> ''),
+{_happened("edge", told=False)}
 SELECT iif(:days = '', date(at, 'localtime'), (SELECT max(day) FROM asked WHERE lo <= at)) AS day, what, count(*) AS times,
-  group_concat(DISTINCT title) AS products FROM (
-{_HAPPENED.format(lo="(SELECT lo FROM edge)", hi="(SELECT hi FROM edge)").strip()}
-) GROUP BY 1, 2 ORDER BY 1, 2
+  count(DISTINCT deliverable) AS products FROM happened GROUP BY 1, 2 ORDER BY 1, 2
 """,
     ),
     "lately": (
