@@ -449,8 +449,13 @@ def _ask(environment: str, yes: bool) -> None:
 @json_option
 @pass_app
 def observe(app: App, environment: str, as_json: bool) -> None:
-    """Ask an environment what it runs, by the tool that deploys there."""
+    """Ask an environment what it runs, by the tool that deploys there.
+
+    Ends with 1 where that is not as the journal says: another version, an
+    instance that is not there, a balancer that does not run.
+    """
     from cxlocal.runner.observation import observe as ask
+    from cxlocal.runner.observation import problem_of
     from cxlocal.runner.opening import find_run
 
     name = _deliverable(app)
@@ -472,14 +477,8 @@ def observe(app: App, environment: str, as_json: bool) -> None:
     elif seen.agrees is not None:
         health = {True: ", healthy", False: ", not healthy", None: ""}[seen.healthy]
         put(f"{environment} runs {seen.observed or 'nothing'}{health}")
-    if seen.agrees is None:
-        raise Trouble(
-            f"{environment} could not be asked",
-            why=seen.problem,
-            hint="see that its tool and its address are up, then: cxlocal env observe "
-            + environment,
-            name="not-observed",
-        )
+    if problem := problem_of(seen, rows[-1]["version"]):
+        raise problem
 
 
 def _deliverable(app: App) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 
 from cxlocal.domain import Outcome
 from cxlocal.events.document import Draft
 from cxlocal.hooks.tool import Applied
+from cxlocal.plan.graph import before
 from cxlocal.plan.types import Component
 from cxlocal.processes.child import End
 from cxlocal.runner import component_record as recorded
 from cxlocal.runner.component_departure import half_applied
-from cxlocal.runner.component_look import Halt
+from cxlocal.runner.component_look import Halt, Looked
 from cxlocal.runner.component_preview import standing
 from cxlocal.runner.site import Site
 from cxlocal.runner.work import Launch
@@ -49,6 +50,42 @@ def apply_one(
         draft = half_applied(site.work.record, site.environment.name, component.name, steps)
         say(draft)
     raise Halt(found.outcome, f"{component.name}: {found.reason}")
+
+
+def fallen(site: Site, looked: Looked) -> list[Component]:
+    """Balancers that are changed in place and do not run, as far as they can tell, while instances stand behind them.
+    One that cannot tell counts as such where an earlier deployment is to be taken back first."""
+    there = [one for one in recorded.of_components(site) if one.verb == recorded.CREATE]
+    found: list[Component] = []
+    for component in (one for one in site.components if not one.mutable):
+        balancer = site.balancer(component)
+        mine = [one for one in (*there, *looked.strangers) if one.component == component.name]
+        if balancer is None or not balancer.mutable or balancer.is_given or balancer in found:
+            continue
+        if not mine or not site.can(balancer, "apply"):
+            continue
+        shown = looked.balancers.get(component.name)
+        if shown is not None:
+            forgot = not shown.resources and any(one.serves for one in mine)
+            down = shown.healthy is False or forgot
+        else:
+            down = site.can(balancer, "observe") or any(
+                not (one.serves or one.spare) for one in mine
+            )
+        if down:
+            found.append(balancer)
+    return found
+
+
+def told_to_raise(site: Site, balancers: Collection[Component], *, alone: bool) -> list[Component]:
+    """What is applied so that ``balancers`` run: what they need before them, unless they are to come ``alone``. People
+    are told which do not."""
+    for one in balancers:
+        site.work.voice.note(f"{one.name} does not run, and is brought back first")
+    names = frozenset(one.name for one in balancers)
+    if not alone:
+        names = before({one.name: one.needs for one in site.components}, names)
+    return [one for one in site.components if one.mutable and one.name in names]
 
 
 def _rename(site: Site, component: Component) -> None:

@@ -19,7 +19,7 @@ from cxlocal.plan.types import Component
 from cxlocal.processes.child import End
 from cxlocal.runner import component_record as recorded
 from cxlocal.runner.admission import begin
-from cxlocal.runner.component_apply import apply_one
+from cxlocal.runner.component_apply import apply_one, fallen, told_to_raise
 from cxlocal.runner.component_departure import half_applied, leaving, refuse_departed
 from cxlocal.runner.component_itself import Former, OwnRotation, look_back, own_rotations
 from cxlocal.runner.component_look import SERVING_SECONDS, Halt, Looked, Lookout, with_strangers
@@ -58,6 +58,9 @@ class Deployment:
         self._id = ""
         self._before: dict[str, tuple[Former | None, str]] = {}
         """What serves of those that rotate themselves, and why it could not be applied again."""
+        self._fallen: list[Component] = []
+        """Balancers that do not run: they are applied before anything is turned."""
+        self._raised: list[Component] = []
         self.foreseen: list[Foreseen] = []
         """What changing the mutable ones would come to."""
         self.former: dict[str, tuple[Made, ...]] = {}
@@ -98,7 +101,9 @@ class Deployment:
             self.former = self._lookout.shown(self.looked)
         elif site.work.back:
             self.former = yield from self._lookout.former(self.looked)
-        names = ", ".join(one.name for one in self.mutable if site.can(one, "apply"))
+        self._fallen = fallen(site, self.looked)
+        stays = [one for one in self.mutable if one not in self._fallen]
+        names = ", ".join(one.name for one in stays if site.can(one, "apply"))
         if self.former and names and site.work.back:
             site.work.voice.note(f"what was changed in place stays as it is: {names}")
         needed = [one for one in site.components if one.rotates_itself or not self.former]
@@ -177,7 +182,21 @@ class Deployment:
             return Outcome.CANCEL, f"{site.cancelled}, after the new ones served"
         return Outcome.SUCCESS, ""
 
+    def _raise(self) -> Generator[Launch, End, None]:
+        """Bring back balancers that do not run, and see what they show then. Nothing else was changed yet."""
+        self._raised = told_to_raise(
+            self.site, self._fallen, alone=bool(self.former) or self.site.work.repair
+        )
+        for one in self._raised:
+            yield from apply_one(self.site, one, self._say)
+        for one in self.turned if self._fallen else ():
+            balancer = self.site.balancer(one)
+            if balancer in self._fallen and self.site.can(balancer, "observe"):
+                seen = yield from self._lookout.observe(balancer, behind=one, needed=False)
+                self.looked = self.looked.with_balancer(one.name, seen)
+
     def _rise(self) -> Generator[Launch, End, None]:
+        yield from self._raise()
         self.rotations = [
             self._itself(one) if one.rotates_itself else self._rotation(one) for one in self.turned
         ]
@@ -254,7 +273,7 @@ class Deployment:
         shown = self.looked.balancers.get(rotation.component.name)
         serving = {one.id for one in rotation.stands.serving}
         turned = shown and {one.id for one in shown.resources if one.weight} != serving
-        if turned and serving:
+        if turned and serving and self.site.balancer(rotation.component) not in self._fallen:
             balancer = rotation.component.behind or rotation.component.name
             self._flag(
                 "other-weights",
@@ -282,7 +301,7 @@ class Deployment:
             if not (yield from self._ask_serving(one, 0.0)).why:
                 well.append(one)
         changed = False
-        for component in self.mutable:
+        for component in [one for one in self.mutable if one not in self._raised]:
             changed = (yield from apply_one(self.site, component, self._say)) or changed
         for one in well if changed else ():
             said = yield from self._ask_serving(one, SERVING_SECONDS)
@@ -346,7 +365,7 @@ class Deployment:
             return ""
         # What people meet goes back before anything is cleared, which may take long.
         for until in (CLEARING, ()):
-            for one in [one for one in self.rotations if one not in failed]:
+            for one in [one for one in self.rotations if one.begun and one not in failed]:
                 try:
                     deed = yield from one.go(Phase.FALLING, *until)
                 except CxError as problem:

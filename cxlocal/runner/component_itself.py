@@ -151,6 +151,11 @@ class OwnRotation(Rotation):
         if site.work.repair:
             self._find()
 
+    @property
+    def begun(self) -> bool:
+        """Where it stands only its tool can tell."""
+        return True
+
     def _find(self) -> None:
         """A repair: it is there, and somebody says at which version."""
         version = self.site.work.record.version

@@ -54,6 +54,11 @@ class Looked(NamedTuple):
     away: frozenset[str] = frozenset()
     """Instances that serve in another home, where a person said to go on without them."""
 
+    def with_balancer(self, component: str, shown: Observed | None) -> Looked:
+        """The same, with what the balancer of ``component`` shows by now."""
+        others = {name: one for name, one in self.balancers.items() if name != component}
+        return self._replace(balancers=others if shown is None else {**others, component: shown})
+
 
 def with_strangers(stands: Stands, looked: Looked, component: str) -> Stands:
     """What gets traffic serves, whether a record knows it or not; where that cannot be seen, what the record says
@@ -298,7 +303,7 @@ class Lookout:
                     why=f"what does is of {' and '.join(versions)}"
                     if versions
                     else "nothing there gets traffic",
-                    hint=self._way_out(versions),
+                    hint=self._way_out(versions, strange=bool(looked.strangers)),
                     name="not-live",
                 )
             found[one.name] = tuple(named)
@@ -319,27 +324,28 @@ class Lookout:
                 name="not-live",
             )
 
-    def _way_out(self, versions: Sequence[str]) -> str:
+    def _way_out(self, versions: Sequence[str], *, strange: bool) -> str:
         """What works where another version serves than was said: that one, where a run here made it; else new
         instances in the place of whatever serves."""
         record, place = self.site.work.record, self.site.environment.name
         for one in reversed(versions):
             if record.journal.one(MADE_HERE, (record.ref.deliverable, one)):
                 return f"cxlocal env repair {quoted(place)} --live {quoted(one)}"
-        return (
-            f"cxlocal deploy {quoted(record.version)} --to {quoted(place)} --unobserved makes new ones,"
-            " turns to them, and takes away what no record knows"
-        )
+        again = f"cxlocal deploy {quoted(record.version)} --to {quoted(place)}"
+        if not strange:
+            return f"{again} makes new ones and turns to them"
+        return f"{again} --unobserved makes new ones, turns to them, and takes away what no record knows"
 
 
 def what_serves(site: Site) -> Generator[Launch, End, tuple[Observed | None, str]]:
     """What an environment says it runs: the versions of the instances that get traffic, or that the record has as
-    serving, and of those that no record knows; or why that cannot be said."""
+    serving, and of those that no record knows; with what is not as the record says. Or why nothing can be said."""
     known = recorded.of_components(site)
     idle = {one.id for one in known if not one.serves}
     versions: set[str] = set()
     instances: dict[str, dict[str, str]] = {}
     uri, own, well = "", "", set[bool | None]()
+    problems: dict[str, None] = {}
     for one in site.components:
         if (one.mutable and not site.stage.tool) or not site.can(one, "observe"):
             continue
@@ -357,7 +363,11 @@ def what_serves(site: Site) -> Generator[Launch, End, tuple[Observed | None, str
             instances[one.name] = {"itself": found.result.version}
             continue
         there = {each.id: each.version for each in found.result.resources}
-        weights = (yield from _weights(site, one)) or {}
+        mine = [each.id for each in known if each.component == one.name and each.serves]
+        weights, problem = yield from _weights(site, one, mine)
+        lost = [each[:8] for each in mine if each not in there]
+        gone = f"{', '.join(lost)} of {one.name} should serve and is not there" if lost else ""
+        problems |= dict.fromkeys(each for each in (gone, problem) if each)
         serving = {each for each in there if each not in idle or weights.get(each)}
         versions |= {there[each] for each in serving}
         well |= {each.healthy for each in found.result.resources if each.id in serving}
@@ -368,17 +378,26 @@ def what_serves(site: Site) -> Generator[Launch, End, tuple[Observed | None, str
     healthy = all(well) if well and None not in well else None
     said = {"instances": instances}
     where, runs = uri or own, ", ".join(in_order(versions - {""}))
-    return Observed(version=runs, healthy=healthy, uri=where, details=said), ""
+    return Observed(version=runs, healthy=healthy, uri=where, details=said), "; ".join(problems)
 
 
-def _weights(site: Site, component: Component) -> Generator[Launch, End, dict[str, int]]:
-    """What the balancer gives each instance; empty where it cannot be asked."""
+def _weights(
+    site: Site, component: Component, serving: Sequence[str]
+) -> Generator[Launch, End, tuple[dict[str, int], str]]:
+    """What the balancer gives each instance, and what is wrong with that where ``serving`` are to get it. Empty where
+    it has no way to tell."""
     balancer = site.balancer(component)
     if balancer is None or not site.can(balancer, "observe"):
-        return {}
+        return {}, ""
     found = yield from site.ask(
         balancer, "observe", component=component.name, behind=balancer.name,
         handle=recorded.handle_of(site, balancer),
     )  # fmt: skip
-    shown = found.result.resources if isinstance(found.result, Observed) else ()
-    return {one.id: one.weight or 0 for one in shown}
+    if not isinstance(found.result, Observed):
+        return {}, f"{balancer.name} could not be asked: {found.reason or found.outcome}"
+    if found.result.healthy is False:
+        return {}, f"{balancer.name} does not run"
+    shown = {one.id: one.weight for one in found.result.resources}
+    passed = [one[:8] for one in serving if not shown.get(one, 0) and shown.get(one, 0) is not None]
+    weights = {one: weight or 0 for one, weight in shown.items()}
+    return weights, f"{balancer.name} gives nothing to {', '.join(passed)}" if passed else ""

@@ -29,6 +29,7 @@ from cxlocal.processes.child import End
 from cxlocal.runner.component_record import handle_of, intend, note_made, of_components
 from cxlocal.runner.outcomes import Said
 from cxlocal.runner.payer import Payer
+from cxlocal.runner.placements import live
 from cxlocal.runner.resources import Made, may_be_used, record_gone
 from cxlocal.runner.site import Site
 from cxlocal.runner.work import Launch
@@ -133,6 +134,11 @@ class Rotation:
     def turn_back(self) -> None:
         """From now on the old ones are to serve again, and the new ones to go."""
         self.served, self.judged = False, False
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is anything to go back from: before the first new one nothing is turned or made."""
+        return bool(self.fresh)
 
     @property
     def fence(self) -> int:
@@ -366,8 +372,7 @@ class Rotation:
                 if hurried or self.served:
                     raise Refused(
                         self.problem, why="which instances get something is not known",
-                        hint=f"put {self.balancer.name} right; the next deployment sets its weights",
-                        name="not-turned",
+                        hint=self._set_anew(self.balancer), name="not-turned",
                     )  # fmt: skip
                 return
             if isinstance(found.result, Done):
@@ -381,6 +386,16 @@ class Rotation:
         self._weights = dict(weights)
         self._busy |= set(weights)
         self._fence = max(self._fence, self._wanted.turn)
+
+    def _set_anew(self, balancer: Component) -> str:
+        """What brings a balancer to the weights of the record."""
+        site = self.site
+        versions = [row["version"] for row in live(site.work.record, site.instance)]
+        version, place = (versions or [site.work.record.version])[-1], site.environment.name
+        command = f"cxlocal deploy {quoted(version)} --to {quoted(place)}"
+        if balancer.mutable and not balancer.is_given and site.can(balancer, "apply"):
+            return f"{command} applies {balancer.name} and sets its weights"
+        return f"see that {balancer.name} runs and can be asked, then {command} sets its weights"
 
     def _disbelieved(
         self, balancer: Component, weights: Mapping[str, int]

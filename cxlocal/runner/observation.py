@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 from cxlocal.config.agreement import secrets_agreed
-from cxlocal.errors import Refused, UsageError
+from cxlocal.errors import CxError, OutcomeFailure, Refused, Trouble, UsageError
 from cxlocal.hooks.registered import find_tool
 from cxlocal.hooks.tool import Observed, verbs_of
 from cxlocal.plan.types import Stage
@@ -25,6 +26,7 @@ from cxlocal.runner.site import Site
 from cxlocal.runner.source import Machine, Source, find_secrets, load_own_plugins
 from cxlocal.runner.work import Work, environment_folder
 from cxlocal.runner.workspace import Workspace
+from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
 
@@ -40,6 +42,7 @@ class Seen(NamedTuple):
     agrees: bool | None
     """None when the tool could not tell."""
     problem: str
+    """What is not as the journal says, or why it could not be asked."""
     details: dict[str, Any]
 
 
@@ -75,14 +78,43 @@ def observe(machine: Machine, source: Source, record: RunRecord, environment: st
                 site = Site(work, stage, 1, lent.of(record) or scratch, log, {})
             result, reason = drive(what_serves(site), supervisor)
         agrees = note_observed(work, place, known, result, reason)
+        if agrees is not None and reason:
+            agrees = False
+            text = f"{environment} is not as the journal says: {reason}"
+            record.record(record.flag_draft("changed-outside", text, environment))
     finally:
         log.close()
         shutil.rmtree(scratch, ignore_errors=True)
     said = result if isinstance(result, Observed) else Observed()
     return Seen(
         environment, tuple(row["version"] for row in known), said.version, said.healthy, said.uri,
-        agrees, "" if agrees is not None else reason, dict(said.details),
+        agrees, reason or (_otherwise(known, said) if agrees is False else ""), dict(said.details),
     )  # fmt: skip
+
+
+def problem_of(seen: Seen, live: str) -> CxError | None:
+    """What a command ends in that asked; None where all is as the journal says. ``live``: the version by that."""
+    if seen.agrees is None:
+        return Trouble(
+            f"{seen.environment} could not be asked",
+            why=seen.problem,
+            hint="see that its tool and its address are up, then: cxlocal env observe "
+            + quoted(seen.environment),
+            name="not-observed",
+        )
+    if seen.agrees:
+        return None
+    return OutcomeFailure(
+        f"{seen.environment} is not as the journal says",
+        why=seen.problem,
+        hint=f"cxlocal deploy {quoted(live)} --to {quoted(seen.environment)} puts it right",
+        name="changed-outside",
+    )
+
+
+def _otherwise(known: Sequence[dict[str, Any]], said: Observed) -> str:
+    versions = ", ".join(row["version"] for row in known) or "nothing"
+    return f"it runs {said.version or 'nothing'}, the journal says {versions}"
 
 
 def _require_agreed(machine: Machine, source: Source) -> None:

@@ -7,6 +7,7 @@ with a ``config`` of the checkout, into which it writes the servers, so that a r
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -34,7 +35,7 @@ from cxlocal.hooks.tool import (
     ToolFailure,
 )
 from cxlocal_plugins import haproxy_agent
-from cxlocal_plugins.haproxy_agent import MOST, PREFIX, place, read, scaled
+from cxlocal_plugins.haproxy_agent import ANSWER_SECONDS, MOST, PREFIX, place, read, scaled
 
 CLOCK = SystemClock()
 AGENT = Path(haproxy_agent.__file__)
@@ -42,7 +43,19 @@ START_SECONDS, END_SECONDS, LOOK_SECONDS = 10.0, 5.0, 0.05
 SPARE_SECONDS = 2.0
 """Of the time for draining, left for saying that it was not enough."""
 SOCKET, CONFIG, STATE, PORT = "admin.sock", "haproxy.cfg", "wanted.json", "port"
-HEAD = f"global\n  stats socket unix@{SOCKET} level admin mode 600 expose-fd listeners\n"
+SOCKET_BYTES = 97
+"""Of the longest path that haproxy listens at: it adds some while it starts."""
+OURS = re.compile(
+    r"\Aglobal\n  stats socket unix@.+ level admin mode 600 expose-fd listeners\n"
+    rf"|^  server {PREFIX}.*\n",
+    re.MULTILINE,
+)
+"""What we add to a configuration."""
+ANY = ("", "*", "0.0.0.0", "::")
+PROCESSES = Path("/proc")
+BIND = re.compile(r"^\s+bind\s+(\S+)", re.MULTILINE)
+PLACE = re.compile(r"(?:ipv[46]@)?(\*|[\d.]*|\[?[\da-fA-F:]*\]?):(\d+)")
+"""What ``bind`` names, where that is an address and one port."""
 
 
 class Haproxy(Tool):
@@ -87,9 +100,13 @@ class Haproxy(Tool):
 
     def preview(self, ctx: Context) -> Previewed:
         """Whether the configuration is another one. Raises ToolFailure for one that haproxy refuses."""
-        if ctx.options.socket or not _differs(ctx, _rendered(ctx)):
+        if ctx.options.socket:
             return Previewed()
-        return Previewed(changes=(f"haproxy gets the configuration {ctx.options.config}",))
+        differs = _differs(ctx, _rendered(ctx))
+        if not self._process(ctx):
+            return Previewed(changes=(f"haproxy is started with {ctx.options.config}",))
+        changes = (f"haproxy gets the configuration {ctx.options.config}",)
+        return Previewed(changes=changes if differs else ())
 
     def apply(self, ctx: Context) -> Applied:
         """Run haproxy with the configuration; nobody is cut off by a new one. Raises ToolFailure."""
@@ -99,7 +116,7 @@ class Haproxy(Tool):
         root.mkdir(parents=True, exist_ok=True)
         outputs = {"address": f"127.0.0.1:{_port(ctx)}", "url": f"http://127.0.0.1:{_port(ctx)}"}
         content = _rendered(ctx)
-        if not _differs(ctx, content):
+        if not _differs(ctx, content) and self._process(ctx):
             return Applied(changed=False, outputs=outputs)
         write_whole(root / CONFIG, content)
         self._start(ctx, root)
@@ -127,9 +144,9 @@ class Haproxy(Tool):
         return Done()
 
     def observe(self, ctx: Context) -> Observed:
-        """Who gets what, as the balancer says."""
-        if not ctx.options.socket and not _processes(ctx, _root(ctx)):
-            return Observed(turn=read(str(_root(ctx) / STATE))["turn"])
+        """Who gets what, as the balancer says; one of ours that does not run is not well."""
+        if not ctx.options.socket and not self._process(ctx):
+            return Observed(healthy=False, turn=read(str(_root(ctx) / STATE))["turn"])
         answer = self._ask(ctx, verb="observe")
         resources = tuple(
             ObservedResource(id=one, **server) for one, server in sorted(answer["servers"].items())
@@ -183,35 +200,47 @@ class Haproxy(Tool):
         return answer
 
     def _start(self, ctx: Context, root: Path) -> None:
-        """Start haproxy; one that runs hands its listeners over and ends when its requests have."""
+        """Start haproxy; what runs with this configuration, whoever started it, hands its listeners over and ends when
+        its requests have. Raises ToolFailure, also where another process has a port of it."""
         if shutil.which("haproxy") is None:
             raise Trouble("there is no haproxy on PATH", why="config runs one", hint="install it")
         checked = ctx.exec(["haproxy", "-c", "-f", CONFIG], cwd=root, check=False)
         if checked.code:
             raise ToolFailure(f"haproxy refuses {ctx.options.config}: {checked.output[-800:]}")
-        old = _processes(ctx, root)
-        over = ["-x", SOCKET, "-sf", *map(str, old)] if old else []
+        answers = self._process(ctx)
+        old = sorted({*_processes(ctx, root), *([answers] if answers else [])})
+        _refuse_taken(ctx, (root / CONFIG).read_text("utf-8"), old)
+        over = ["-x", SOCKET] if answers else []
+        over += ["-sf", *map(str, old)] if old else []
         command = ["haproxy", "-db", "-f", str(root / CONFIG), *over]
         process = ctx.daemon(command, cwd=root, env=dict(os.environ), log=root / "log")
         deadline = CLOCK.monotonic() + START_SECONDS
-        while self._process(ctx) != process:
+        # While one process takes over from another, the other may leave a question unanswered.
+        while self._process(ctx, patience=LOOK_SECONDS * 4) != process:
             if identity(process) is None or CLOCK.monotonic() >= deadline:
                 words = (root / "log").read_text("utf-8", "replace")[-500:]
                 raise ToolFailure(f"haproxy does not come up: {words}")
             time.sleep(LOOK_SECONDS)
 
-    def _process(self, ctx: Context) -> int:
+    def _process(self, ctx: Context, patience: float = ANSWER_SECONDS) -> int:
         """Who answers at the socket; 0 for nobody."""
         try:
-            # While one process takes over from another, the other may leave a question unanswered.
-            return int(self._ask(ctx, verb="observe", patience=LOOK_SECONDS * 4)["pid"])
+            return int(self._ask(ctx, verb="who", patience=patience)["pid"])
         except Trouble:
             return 0
 
 
-def render(config: str, backend: str, port: int, wanted: dict[str, list[Any]], server: str) -> str:
-    """A configuration with our socket, the port, and the wanted servers at the end of the backend. Pure but
-    for looking up the addresses. Raises ToolFailure without the backend."""
+def render(
+    config: str,
+    backend: str,
+    port: int,
+    wanted: dict[str, list[Any]],
+    server: str,
+    at: str = SOCKET,
+) -> str:
+    """A configuration with our socket (``at``), the port, and the wanted servers at the end of the backend; what we
+    added before is replaced. Pure but for looking up the addresses. Raises ToolFailure without the backend."""
+    config = OURS.sub("", config)
     section = re.compile(rf"^backend\s+{re.escape(backend)}\b.*\n(?:[ \t#].*\n|\n)*", re.MULTILINE)
     text = config.replace("CXLOCAL_PORT", str(port)).rstrip("\n") + "\n"
     found = section.search(text)
@@ -222,31 +251,40 @@ def render(config: str, backend: str, port: int, wanted: dict[str, list[Any]], s
         f"  server {PREFIX}{one} {place(address)} {server} weight {scaled(weight, most)}\n"
         for one, (weight, address) in sorted(wanted.items())
     )
-    return HEAD + text[: found.end()].rstrip("\n") + "\n" + lines + text[found.end() :]
+    head = f"global\n  stats socket unix@{at} level admin mode 600 expose-fd listeners\n"
+    return head + text[: found.end()].rstrip("\n") + "\n" + lines + text[found.end() :]
 
 
 def _rendered(ctx: Context) -> str:
     file = ctx.checkout / ctx.options.config
     if not file.is_file():
         raise ToolFailure(f"there is no configuration {ctx.options.config}")
-    wanted = read(str(_root(ctx) / STATE))["wanted"]
-    options = ctx.options
-    return render(file.read_text("utf-8"), options.backend, _port(ctx), wanted, options.server)
+    return _with_servers(ctx, file.read_text("utf-8"))
+
+
+def _with_servers(ctx: Context, config: str) -> str:
+    root, options = _root(ctx), ctx.options
+    wanted, path = read(str(root / STATE))["wanted"], str(root / SOCKET)
+    # So that whoever starts it by hand may do that in any folder.
+    plain = len(os.fsencode(path)) <= SOCKET_BYTES and not set(path) & set(" \t\"'\\#$")
+    at = path if plain else SOCKET
+    return render(config, options.backend, _port(ctx), wanted, options.server, at)
 
 
 def _write_down(ctx: Context) -> None:
-    """So that a balancer of ours that is started again has its servers."""
-    if not ctx.options.socket:
-        write_whole(_root(ctx) / CONFIG, _rendered(ctx))
+    """So that a balancer of ours that is started again has its servers. The configuration is the one that it has:
+    whoever comes on another day has no checkout."""
+    file = _root(ctx) / CONFIG
+    if not ctx.options.socket and file.is_file():
+        write_whole(file, _with_servers(ctx, file.read_text("utf-8")))
 
 
 def _differs(ctx: Context, content: str) -> bool:
-    """Whether haproxy does not run here, or with another configuration."""
+    """Whether the configuration here is another one."""
     try:
-        same = (_root(ctx) / CONFIG).read_text("utf-8") == content
+        return (_root(ctx) / CONFIG).read_text("utf-8") != content
     except OSError:
-        same = False
-    return not same or not _processes(ctx, _root(ctx))
+        return True
 
 
 def _port(ctx: Context) -> int:
@@ -265,9 +303,68 @@ def _port(ctx: Context) -> int:
 
 
 def _processes(ctx: Context, root: Path) -> list[int]:
-    """Those that run with the configuration in ``root``: its path is in their arguments."""
+    """Those that run with the configuration in ``root``."""
+    if PROCESSES.is_dir():
+        return started_with(root)
+    # macOS does not say in which folder: its whole path is in their arguments.
     pattern = rf"haproxy .*-f {re.escape(str(root / CONFIG))}( |$)"
     return [int(line) for line in ctx.exec(["pgrep", "-f", pattern], check=False).output.split()]
+
+
+def started_with(root: Path) -> list[int]:
+    """Those that run with the configuration in ``root``, in whatever words and folder they were started."""
+    wanted = {os.path.realpath(root / CONFIG), os.path.realpath(root)}
+    found = []
+    for folder in PROCESSES.glob("[0-9]*"):
+        try:
+            words = [os.fsdecode(one) for one in (folder / "cmdline").read_bytes().split(b"\0")]
+            if os.path.basename(words[0]) != "haproxy":
+                continue
+            there = os.readlink(folder / "cwd").removesuffix(" (deleted)")
+        except OSError:
+            continue  # it has ended, or is another user's
+        if wanted & {os.path.realpath(os.path.join(there, one)) for one in words[1:] if one}:
+            found.append(int(folder.name))
+    return found
+
+
+def _refuse_taken(ctx: Context, config: str, ours: list[int]) -> None:
+    """Raise ToolFailure where a process that is not of ``ours`` listens at a port of ``config``: two of haproxy can,
+    and each gets a part of the requests."""
+    for bound in (one for said in BIND.findall(config) for one in said.split(",")):
+        found = PLACE.fullmatch(bound)
+        if found is None or not ours and not _listens(found[1], int(found[2])):
+            continue
+        pids = sorted(_listeners(ctx, found[1].strip("[]"), found[2]) - set(ours))
+        if pids or not ours:
+            who = f"process {', '.join(map(str, pids))}" if pids else "a process of somebody else"
+            raise ToolFailure(
+                f"{who} listens at {bound}, and was not started with this configuration: end it, or"
+                " give haproxy another port"
+            )
+
+
+def _listeners(ctx: Context, host: str, port: str) -> set[int]:
+    """The processes that listen where ``bind`` would, as far as the system says."""
+    if shutil.which("ss") is None:
+        return set()
+    lines = ctx.exec(["ss", "-Hltnp", f"sport = :{port}"], check=False).output.splitlines()
+    rows = [words for line in lines if len(words := line.split()) > 3]
+    places = [(row[3].rpartition(":")[0].strip("[]"), row[-1]) for row in rows]
+    met = [said for at, said in places if host in ANY or at in (*ANY, host)]
+    return {int(one) for said in met for one in re.findall(r"pid=(\d+)", said)}
+
+
+def _listens(host: str, port: int) -> bool:
+    """Whether anybody does where ``bind`` would."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]").replace("*", ""), port))
+        except OSError as problem:
+            return problem.errno == errno.EADDRINUSE
+    return False
 
 
 def _end(ctx: Context, root: Path) -> None:
@@ -275,7 +372,8 @@ def _end(ctx: Context, root: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         deadline = CLOCK.monotonic() + END_SECONDS
         for process in _processes(ctx, root):
-            os.kill(process, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
         while _processes(ctx, root):
             if CLOCK.monotonic() >= deadline:
                 break

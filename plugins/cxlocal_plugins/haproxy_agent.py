@@ -52,6 +52,11 @@ class Balancer:
         if answer and not (said and said in answer):
             raise ValueError(f"{command}: {answer}")
 
+    def process(self) -> int:
+        """The process that answers. Raises OSError, StopIteration."""
+        lines = self.ask("show info").splitlines()
+        return int(next(one for one in lines if one.startswith("Pid: ")).removeprefix("Pid: "))
+
     def servers(self) -> dict[str, dict[str, str]]:
         """The servers by name, with the columns of ``show stat``. Raises ValueError without the backend."""
         lines = self.ask(f"show stat {self.backend} 4 -1").splitlines()
@@ -156,9 +161,11 @@ def write(path: str, state: dict[str, Any]) -> None:
 
 
 def carry_out(request: dict[str, Any]) -> dict[str, Any]:
-    """Rotate, drain or observe. Raises OSError, ValueError."""
+    """Rotate, drain, observe, or say who answers. Raises OSError, ValueError."""
     patience = request.get("patience", ANSWER_SECONDS)
     balancer, path = Balancer(request["socket"], request["backend"], patience), request["state"]
+    if request["verb"] == "who":
+        return {"pid": balancer.process()}
     if request["verb"] == "observe":
         return observed(balancer, read(path))
     with kept(path) as state:
@@ -187,13 +194,7 @@ def observed(balancer: Balancer, state: dict[str, Any]) -> dict[str, Any]:
     }
     forgotten = [one for one, (weight, _) in state["wanted"].items() if weight and one not in ours]
     others = sorted(name for name in rows if not name.startswith(PREFIX))
-    process = next(
-        line for line in balancer.ask("show info").splitlines() if line.startswith("Pid: ")
-    )
-    return {
-        "servers": ours, "turn": state["turn"], "forgotten": forgotten, "others": others,
-        "pid": int(process.removeprefix("Pid: ")),
-    }  # fmt: skip
+    return {"servers": ours, "turn": state["turn"], "forgotten": forgotten, "others": others}
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:

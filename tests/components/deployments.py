@@ -181,6 +181,8 @@ class World:
         """Hosts that nobody can reach now."""
         self.destroys = False
         self.refuses = ""
+        self.down = False
+        """The balancer does not run."""
         self.broken: list[str] = []
         """What must never be, and was."""
         self.machines = [Machine(self, name) for name in ("one", "two")]
@@ -222,6 +224,11 @@ class World:
         one = told.get("resource", "")
         if told.get("host") in self.unreached and verb in ("create", "remove"):
             return f"{told['host']} cannot be reached"
+        if component.name == "lb" and self.down:
+            if verb == "observe":
+                return Observed(healthy=False, turn=self.turn)
+            if verb != "apply":
+                return "lb does not run"
         if verb == "create":
             self.running[one], self.made[one] = version, component.name
             self.begin(one)
@@ -275,6 +282,9 @@ class World:
             return Previewed(changes=("change it",), destroys=self.destroys, refuses=self.refuses)
         elif component.name == "shop":
             return self.apply_itself(version, verb, told)
+        elif verb == "apply" and component.name == "lb":
+            self.down = False
+            return Applied(changed=True)
         elif verb == "apply":
             self.migrated = version
             return Applied(outputs={"url": "db:1"}, changed=True)

@@ -8,7 +8,7 @@ import subprocess
 import time
 from typing import Any
 
-from toys import CONFIG, LB, ROTATE, STAGES, WEB, component
+from toys import CONFIG, LB, ROTATE, STAGES, WEB, WEIGHTS, component
 
 
 def test_new_ones_take_the_place_of_the_old(desk_shop: Any) -> None:
@@ -81,6 +81,52 @@ def test_what_was_cut_off_with_traffic_is_left_by_reap(desk_shop: Any) -> None:
     assert done.code == 0, done.err
     assert shop.serving == shop.running and set(shop.running.values()) == {"0.1.0"}
     assert len(shop.running) == len(old)
+
+
+def test_what_is_not_there_is_said_and_put_right_by_the_command_that_is_named(
+    desk_shop: Any,
+) -> None:
+    """An instance that somebody killed, a balancer that does not run: ``env observe`` names it and ends with 1."""
+    shop = desk_shop
+    dead = 'test ! -e "$DESK/dead"'
+    verbs = {
+        "apply": 'rm -f "$DESK/dead"; echo \'{"changed": true}\' > "$CXLOCAL_RESULT"',
+        "rotate": f"{dead} || exit 1\n{ROTATE}",
+        "observe": f'{WEIGHTS}\n{dead} || echo \'{{"healthy": false}}\' > "$CXLOCAL_RESULT"',
+    }
+    old, new = (component("lb", one, "mutable = true") for one in (LB, verbs))
+    assert old in CONFIG
+    assert shop.release("one", CONFIG.replace(old, new)).code == 0
+    gone, other = shop.running
+
+    def observed(code: int) -> Any:
+        done = shop.command("env", "observe", "production", "--json")
+        assert done.code == code, done.err
+        return done.json(), done.err
+
+    said, _ = observed(0)
+    assert (said["agrees"], said["problem"]) == (True, "")
+    (shop.desk / "web" / gone).unlink()
+    said, _ = observed(1)
+    assert (said["agrees"], said["observed"]) == (False, "0.1.0")
+    assert said["problem"] == f"{gone[:8]} of web should serve and is not there"
+    (shop.desk / "lb").write_text(f"1\n{gone}=100\n")
+    said, _ = observed(1)
+    assert said["problem"].endswith(f"; lb gives nothing to {other[:8]}")
+    (shop.desk / "dead").touch()
+    said, err = observed(1)
+    assert said["problem"].endswith("; lb does not run") and said["problem"] in err
+    assert "changed-outside" in shop.query("SELECT kind FROM open_flags")
+    told = shop.command("env", "observe", "production")
+    assert (told.code, told.out) == (1, "production runs 0.1.0\n")
+    hint = next(line for line in told.err.splitlines() if line.startswith("To do: cxlocal "))
+    done = shop.command(
+        *hint.removeprefix("To do: cxlocal ").removesuffix(" puts it right").split()
+    )
+    assert done.code == 0, done.err
+    assert shop.serving == shop.running and len(shop.running) == 2
+    assert observed(0)[0]["problem"] == ""
+    assert shop.query("SELECT kind FROM open_flags") == []
 
 
 def test_an_environment_says_no_to_what_serves(desk_shop: Any) -> None:

@@ -105,7 +105,7 @@ def test_what_was_changed_outside_is_shown(desk: Any) -> None:
     assert desk("deploy", version, "--to", "production").code == 0
     (desk.live / "production").write_text('["0.0.9"]')
     done = desk("env", "observe", "production")
-    assert (done.code, done.out) == (0, "production runs 0.0.9, healthy\n")
+    assert (done.code, done.out) == (1, "production runs 0.0.9, healthy\n")
     assert "changed outside" in done.err
     assert len(desk.rows("SELECT id FROM stage_run WHERE stage LIKE '%observe%'")) == 0
 

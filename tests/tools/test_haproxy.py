@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from cxlocal_plugins.haproxy import Haproxy, render
+from cxlocal_plugins.haproxy import Haproxy, render, started_with
 from cxlocal_plugins.haproxy_agent import place, scaled
 from engine_kit import free_port, wait_for
 from load_kit import Service, load
@@ -22,7 +22,7 @@ from cxlocal.hooks.tool import Applied, Observed, Previewed, ToolFailure
 from cxlocal.testing import Bench, ComponentContract
 from cxlocal.testing.contract import story
 
-pytestmark = pytest.mark.needs("haproxy", "ps")
+pytestmark = pytest.mark.needs("haproxy", "ps", "ip")
 
 CONFIG = f"{blocks('haproxy', 'cfg')[0]}  retries 0\nbackend other\n  balance first\n"
 """That of the page, with nothing that hides a failure, and another backend."""
@@ -142,6 +142,92 @@ class TestHaproxy(ComponentContract):
         ran = self._run(bench, "apply")
         assert ran.outcome.outcome == "failure" and "refuses lb/haproxy.cfg" in ran.outcome.reason
 
+    def turned(self, bench: Bench, services: list[Service]) -> int:
+        """One that has a server; its port."""
+        self._run(bench, "provision")
+        port = int(self.applied(bench).outputs["address"].rpartition(":")[2])
+        self._run(bench, "rotate", turn=3, wanted={f"{WEB}1": 100},
+                  addresses={f"{WEB}1": services[0].address})  # fmt: skip
+        return port
+
+    def kill(self, root: Path) -> None:
+        for process in started_with(root):
+            subprocess.run(["kill", "-9", str(process)], check=True)
+        wait_for(lambda: not started_with(root), "it does not end")
+
+    def test_one_that_was_killed_is_not_well_and_comes_back(
+        self, bench: Bench, services: list[Service]
+    ) -> None:
+        port, root = self.turned(bench, services), bench.environment.folder / "lb"
+        self.kill(root)
+        seen = self._observed(bench)
+        assert (seen.healthy, seen.resources, seen.turn) == (False, (), 3)
+        preview = self._run(bench, "preview").outcome.result
+        assert preview == Previewed(changes=("haproxy is started with lb/haproxy.cfg",))
+        assert self.applied(bench).changed
+        with load(port, seconds=(1, 1)) as used:
+            used.wait_for(20)
+        assert used.failures == [] and self._seen(bench)[0].weight
+
+    @pytest.mark.parametrize(
+        ("words", "folder"),
+        [(["-D", "-f", "haproxy.cfg"], "lb"), (["-D", "-f", "./lb/haproxy.cfg"], ""),
+         (["-D", "-f", "."], "lb"), (["-W", "-D", "--", "haproxy.cfg"], "lb")],
+        ids=["its folder", "another folder", "a folder of files", "a master"],
+    )  # fmt: skip
+    def test_one_that_somebody_started_hands_over(
+        self, bench: Bench, services: list[Service], words: list[str], folder: str
+    ) -> None:
+        """However that was done: never do two of them get what comes."""
+        port, root = self.turned(bench, services), bench.environment.folder / "lb"
+        self.kill(root)
+        subprocess.run(["haproxy", *words], cwd=root.parent / folder, check=True)
+        wait_for(lambda: _listens(port), "it does not come up")
+        if folder:
+            assert self._observed(bench).healthy is not False and not self.applied(bench).changed
+        by_hand = set(started_with(root))
+        file = bench.checkout / "lb" / "haproxy.cfg"
+        file.write_text(CONFIG.replace("retries 0", "retries 1"))
+        with load(port, seconds=(1, 1)) as used:
+            used.wait_for(20)
+            assert self.applied(bench).changed
+            wait_for(lambda: not by_hand & set(started_with(root)), "it does not hand over")
+            used.wait_for(50)
+        assert used.failures == [] and len(started_with(root)) == 1
+
+    def test_a_port_that_another_process_has_is_not_shared(
+        self, bench: Bench, services: list[Service]
+    ) -> None:
+        port, root = self.turned(bench, services), bench.environment.folder / "lb"
+        self.kill(root)
+        other = bench.folder / "other.cfg"
+        other.write_text(CONFIG.replace("CXLOCAL_PORT", str(port)))
+        with subprocess.Popen(
+            ["haproxy", "-db", "-f", other], stderr=subprocess.DEVNULL
+        ) as stranger:
+            wait_for(lambda: _listens(port), "it does not come up")
+            ran = self._run(bench, "apply")
+            assert ran.outcome.outcome == "failure" and not started_with(root)
+            assert f"process {stranger.pid} listens at 127.0.0.1:{port}" in ran.outcome.reason
+            stranger.kill()
+        assert self.applied(bench).changed
+
+    def test_on_another_day_there_is_no_checkout(
+        self, bench: Bench, services: list[Service]
+    ) -> None:
+        """What runs is turned, drained and asked; started again by hand it has what it was told last."""
+        self.turned(bench, services)
+        (bench.checkout / "lb" / "haproxy.cfg").unlink()
+        places = {f"{WEB}{n}": services[n].address for n in range(3)}
+        for verb, told in (
+            ("rotate", {"wanted": {f"{WEB}0": 100}, "addresses": places}),
+            ("drain", {"resource": f"{WEB}1", "addresses": places}),
+        ):
+            ran = self._run(bench, verb, turn=4, **told)
+            assert ran.outcome.outcome == "success", story(ran)
+        self.restart(bench)
+        assert {one.id: one.weight for one in self._seen(bench) if one.weight} == {f"{WEB}0": 100}
+
 
 class TestGivenHaproxy(ComponentContract):
     """One that is there: never made or taken away here, and strangers in it are left alone."""
@@ -250,6 +336,13 @@ def test_the_servers_stand_at_the_end_of_their_backend() -> None:
     )
     with pytest.raises(ToolFailure, match="no backend 'we'"):
         render(CONFIG, "we", 81, wanted, "check")
+
+
+def test_what_was_added_before_is_replaced() -> None:
+    """By whatever release, with whatever socket."""
+    old = render(CONFIG, "web", 81, {"b": [10, "127.0.0.1:2"]}, "check", "/run/a b/admin.sock")
+    new = {"a": [90, "127.0.0.1:1"]}
+    assert render(old, "web", 81, new, "check") == render(CONFIG, "web", 81, new, "check")
 
 
 def test_weights_and_places() -> None:
