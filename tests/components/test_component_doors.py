@@ -90,6 +90,7 @@ CHANGES = {
 thing why it stays."""
 
 
+@pytest.mark.timeout(240)
 def test_one_at_a_time_changes_an_environment(two: Two) -> None:
     shop = two.shop
     assert {one for one in OUTWARD if one.startswith("env ")} == {
