@@ -102,11 +102,11 @@ def apply(ctx: Context) -> Applied:
             while files and (one := _next(ctx, files, link, done)):
                 done = one
     except psycopg.errors.InvalidCatalogName as error:
-        place = quoted(ctx.environment.name if ctx.environment else "")
+        place = ctx.environment.name if ctx.environment else ""
         raise ToolFailure(
             f"the database {_database(ctx)} is not there, and the record here says that it was made: if another"
             " machine took it away, 'cxlocal sync' brings its word; otherwise 'cxlocal env destroy"
-            f" {place} {quoted(ctx.component)}' says so, and the next deployment makes it anew"
+            f" {quoted(place)} {quoted(ctx.component)}' says so, and the next deployment makes it anew"
         ) from error
     return Applied(changed=bool(done), **_outputs(ctx))
 
