@@ -3,19 +3,26 @@ whole again; and a mutable component that is to go."""
 
 from __future__ import annotations
 
+import sys
+
 import click
 
+from cxlocal.commands.at_place import at_place, place_doors
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import Command
-from cxlocal.commands.project import load_project, make_machine, send_copies
+from cxlocal.commands.project import load_project, make_machine
 from cxlocal.commands.terminal import say
-from cxlocal.errors import Trouble
+from cxlocal.errors import Trouble, UsageError
 from cxlocal.exchange.standing import require
 from cxlocal.journal.file import Journal
-from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.resolve import resolve
 from cxlocal.runner import component_departure, reaping
+from cxlocal.runner.environments import closed_words
+from cxlocal.runner.placements import stands
+from cxlocal.runner.recovery import destroy_environment
+from cxlocal.runner.resources import standing_in
 from cxlocal.runner.source import find_actor_at
+from cxlocal.text import quoted
 
 
 @click.command(
@@ -39,9 +46,10 @@ def release(app: App, environment: str, component: str, reason: str) -> None:
     assert project.config is not None
     name = project.config.deliverable.name
     component_departure.refuse_present(resolve(project.config), environment, component)
-    with app.journal(create=False) as journal:
-        require(journal, name, "push")
-        catch_up(journal)
+    with (
+        app.journal(create=False) as journal,
+        at_place(app, journal, name, environment, "env release"),
+    ):
         component_departure.release(journal, name, environment, component, reason)
     say(f"{component} of {environment} is released: nothing here touches it any more")
 
@@ -63,12 +71,11 @@ def settle(app: App, environment: str, component: str, reason: str) -> None:
     """
     name = str(load_project(app, needed=True).deliverable)
     actor = find_actor_at(app.directory, app.environ)
-    with app.journal(create=False) as journal:
-        require(journal, name, "push")
-        send_copies(app, journal, patient=False)
-        catch_up(journal)
+    with (
+        app.journal(create=False) as journal,
+        at_place(app, journal, name, environment, "env settle"),
+    ):
         component_departure.settle(journal, name, environment, component, who=actor.id, why=reason)
-        send_copies(app, journal, patient=False)
     say(f"{component} in {environment} counts as whole again")
 
 
@@ -88,23 +95,85 @@ def forget(app: App, resource: str, reason: str) -> None:
     name = str(load_project(app, needed=True).deliverable)
     with app.journal(create=False) as journal:
         require(journal, name, "push")
-        catch_up(journal)
-        gone = reaping.forget(journal, resource, reason)
-    say(f"{gone.component or gone.tool} {gone.id[:8]} in {gone.instance} is given up.")
+        with place_doors(app, journal, "env forget") as doors:
+            made = reaping.find_made(journal, resource)
+            with doors.at(made.deliverable, made.instance):
+                gone = reaping.forget(journal, resource, reason)
+    say(f"{gone.words} is given up.")
 
 
-def destroy_component(
-    app: App, journal: Journal, deliverable: str, environment: str, component: str
-) -> None:
-    """Take one mutable component away. Raises UsageError where no tool can, Trouble where its tool did not."""
-    require(journal, deliverable, "push")
-    machine = make_machine(app, False, anywhere=True)
-    unpaid = component_departure.destroy(journal, machine, deliverable, environment, component)
+@click.command(
+    "destroy",
+    cls=Command,
+    examples=[
+        ("cxlocal env destroy staging", "take it down, after asking"),
+        ("cxlocal env destroy production db", "one component that is changed in place"),
+    ],
+)
+@click.argument("environment")
+@click.argument("component", default="")
+@click.option("-m", "--reason", default="", metavar="TEXT", help="Why; kept with it.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_app
+def destroy(app: App, environment: str, component: str, reason: str, yes: bool) -> None:
+    """Take down a lasting environment, or one mutable component of it.
+
+    The tools that made it destroy what they made, by the handles they made durable, on whatever
+    machine that was; what lives on the machine that made it is destroyed there alone. What plain
+    commands made no tool can destroy: take it down yourself; it is recorded as closed, not destroyed.
+    It is gone from the board afterwards; its history stays.
+    """
+    name = str(load_project(app, needed=True).deliverable)
+    what = f"{component} of {environment}" if component else environment
+    with app.journal(create=False) as journal:
+        require(journal, name, "push")
+        with place_doors(app, journal, "env destroy") as doors:
+            _require_standing(journal, name, environment)
+            _ask(what, yes)
+            with doors.at(name, environment) as door:
+                _require_standing(journal, name, environment)
+                machine = make_machine(app, False, anywhere=True)
+                if component:
+                    unpaid = component_departure.destroy(
+                        journal, machine, name, environment, component, door
+                    )
+                else:
+                    reason = reason or "destroyed by command"
+                    unpaid = destroy_environment(journal, machine, name, environment, reason, door)
+        left = "" if component else closed_words(journal, name, environment)
     if unpaid:
+        again = f"cxlocal env destroy {quoted(environment)}" + f" {quoted(component)}" * bool(
+            component
+        )
         raise Trouble(
-            f"{component} of {environment} could not be destroyed",
-            why="; ".join(f"{one.tool}: {why}" for one, why in unpaid[:3]),
-            hint="put right what they say, then run it again",
+            f"{what} could not be destroyed",
+            why="; ".join(f"{one.component or one.tool}: {why}" for one, why in unpaid[:3]),
+            hint=f"put right what they say, then again: {again}",
             name="not-destroyed",
         )
-    say(f"{component} of {environment} is gone.")
+    say(left or f"{what} is gone.")
+
+
+def _require_standing(journal: Journal, deliverable: str, environment: str) -> None:
+    """Raise UsageError where nothing is there to be taken down: neither the environment nor what was left of it."""
+    if stands(journal, deliverable, environment) or standing_in(journal, deliverable, environment):
+        return
+    raise UsageError(
+        f"{environment} does not stand",
+        why=f"the journal knows no such environment of {deliverable}, or it was destroyed",
+        hint="cxlocal env list shows those that do",
+        name="no-environment",
+    )
+
+
+def _ask(what: str, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"destroying {what} needs a yes",
+            why="nobody is there to be asked",
+            hint="say it in the command: --yes",
+            name="needs-yes",
+        )
+    click.confirm(f"Destroy {what} and everything that runs there?", abort=True, err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,7 +34,10 @@ LIST = """
 SELECT e.deliverable, e.name AS environment, e.instance, e.lifetime, n.service, n.version, n.since,
   n.actor, n.disputed, n.partly, n.after_it, coalesce(nullif(n.uri, ''), e.uri) AS uri,
   (SELECT count(*) FROM resources_now r WHERE r.deliverable = e.deliverable
-    AND r.instance = e.instance AND r.due) AS owed
+    AND r.instance = e.instance AND r.due) AS owed,
+  (SELECT count(*) FROM resource r WHERE r.deliverable = e.deliverable AND r.instance = e.instance
+    AND r.gone_how = 'removed' AND (r.verb = 'provision' AND r.gone_at > n.since
+      OR r.id IN (SELECT x.resource FROM deployment_resource x WHERE x.deployment = n.deployment))) AS lost
 FROM environment e LEFT JOIN services_now n
   ON n.deliverable = e.deliverable AND n.instance = e.instance
 WHERE (? IS NULL OR e.deliverable = ?) AND e.created_from > coalesce(e.deleted_from, '')
@@ -56,6 +59,7 @@ HISTORY_ROWS = 20
 
 @group(
     later={
+        "destroy": "departure:destroy",
         "forget": "departure:forget",
         "release": "departure:release",
         "settle": "departure:settle",
@@ -93,12 +97,14 @@ def list_environments(app: App, everything: bool, output: Output) -> None:
     columns = COLUMNS if name is not None else ("deliverable", *COLUMNS)
     write_rows(rows, columns if output.for_people else None, output)
     if not rows and output.for_people:
-        say("No environment is known yet. cxlocal run makes them.")
+        say("No environment stands, as far as is known here. cxlocal run makes them.")
 
 
 def _state(row: dict[str, Any]) -> str:
     if row["disputed"]:
         return "disputed"
+    if row["lost"] and row["lifetime"] == "lasting":
+        return "partly destroyed"
     if row["partly"]:
         return "partly"
     if row["owed"]:
@@ -117,8 +123,10 @@ def show(app: App, environment: str, limit: int, output: Output) -> None:
     with app.journal(create=False) as journal:
         catch_up(journal)
         rows = journal.query(HISTORY, {"name": name, "place": environment, "limit": limit})
+        stands = journal.query(LIST, (name, name))
         found = unfinished(journal, name, environment)
         live = {row["deployment"] for row in _live(journal, name, environment)}
+    here = [row for row in stands if environment in (row["instance"], row["environment"])]
     for row in rows:
         row["live"] = row["deployment"] in live
     columns = ("deployed_at", "version", "kind", "live", "service", "actor", "host", "reason")
@@ -126,8 +134,17 @@ def show(app: App, environment: str, limit: int, output: Output) -> None:
     if output.for_people:
         for line in telling(found):
             say(line)
-    if not rows and not found and output.for_people:
-        say(f"Nothing of {name} was ever deployed into {environment}, as far as is known here.")
+        if any(_state(row) == "partly destroyed" for row in here):
+            say(f"{environment} is partly destroyed: 'cxlocal env destroy {quoted(environment)}' goes on, and a"
+                " deployment makes what is gone anew.")  # fmt: skip
+    if not rows and not found and not here:
+        known = ", ".join(dict.fromkeys(row["environment"] for row in stands)) or "none"
+        raise UsageError(
+            f"nothing of {name} was ever deployed into {environment}, as far as is known here",
+            why=f"environments that stand: {known}",
+            hint="'cxlocal env list' shows them; 'cxlocal sync' brings what others recorded",
+            name="no-such-environment",
+        )
 
 
 @env.command(
@@ -141,13 +158,15 @@ def show(app: App, environment: str, limit: int, output: Output) -> None:
 @pass_app
 def confirm(app: App, environment: str, which: str, reason: str) -> None:
     """Say what is live: which of two disputed deployments, or the one before a failed one."""
+    from cxlocal.commands.at_place import at_place
     from cxlocal.events.places import environment_confirmed
     from cxlocal.runner.source import open_source
 
     name = _deliverable(app)
-    with app.journal(create=False) as journal:
-        require(journal, name, "push")
-        catch_up(journal)
+    with (
+        app.journal(create=False) as journal,
+        at_place(app, journal, name, environment, "env confirm"),
+    ):
         rows = _live(journal, name, environment)
         chosen = _chosen(rows, environment, which)
         others = [
@@ -199,7 +218,7 @@ def take(app: App, environment: str, reason: str) -> None:
         lock = locks.environment_lock(journal.home, name, environment)
         if locks.is_held(lock):
             raise Refused(
-                f"this machine deploys into {environment} now",
+                f"this machine changes {environment} now",
                 why=locks.holder(lock),
                 hint="end it with Ctrl-C there",
                 name="environment-busy",
@@ -209,7 +228,7 @@ def take(app: App, environment: str, reason: str) -> None:
             turns.take(journal, row, reason, actor)
         waiting = send_copies(app, journal)
     if not found:
-        say(f"Nobody deploys into {environment}, as far as is known here.")
+        say(f"Nobody changes {environment}, as far as is known here.")
     for row in found:
         say(f"Taken from {turns.holder(row)}. What it was doing there nobody knows: cxlocal env show"
             f" {quoted(environment)}")  # fmt: skip
@@ -263,6 +282,7 @@ def reap(app: App, which: str, reason: str, dry_run: bool, output: Output) -> No
     machine whose process was cut off are recorded as ended first. A run of a machine that is gone is
     over when nothing was heard of it for a day (expires in cx.toml), or when you say so.
     """
+    from cxlocal.commands.at_place import place_doors
     from cxlocal.runner import reaping
 
     if bool(which) != bool(reason) or (which and dry_run):
@@ -272,21 +292,25 @@ def reap(app: App, which: str, reason: str, dry_run: bool, output: Output) -> No
             hint="cxlocal env reap --run RUN -m 'its machine is gone'",
             name="bad-options",
         )
-    with app.journal(create=False) as journal:
+    with (
+        app.journal(create=False) as journal,
+        nullcontext() if dry_run else place_doors(app, journal, "env reap") as doors,
+    ):
         catch_up(journal)
         machine = make_machine(app, False, anywhere=True)
+        given_up = ""
         if which:
             from cxlocal.commands.find_run import find_run
             from cxlocal.commands.status import named_here
             from cxlocal.runner.source import find_actor_at
 
             actor = find_actor_at(machine.root, app.environ)
-            reaping.give_up(
-                journal, find_run(journal, which, here=named_here(app))["run"], reason, actor
-            )
-        found = reaping.reap(journal, machine, dry_run=dry_run)
+            given_up = find_run(journal, which, here=named_here(app))["run"]
+            reaping.give_up(journal, given_up, reason, actor)
+        found = reaping.reap(journal, machine, doors)
         after = reaping.next_there(journal, found.unpaid)
-    _show_reaped(found, output, dry_run=dry_run)
+        elsewhere = reaping.untold(journal, given_up, found) if given_up else ""
+    _show_reaped(found, output, dry_run=dry_run, elsewhere=elsewhere)
     if found.unpaid:
         raise Trouble(
             f"{len(found.unpaid)} of {len(found.owed)} could not be destroyed",
@@ -341,7 +365,7 @@ def repair(app: App, environment: str, which: str, reason: str) -> None:
         carry_out(app, journal, order, offline=False, as_json=False, require_sync=False)
 
 
-def _show_reaped(found: Reaped, output: Output, *, dry_run: bool) -> None:
+def _show_reaped(found: Reaped, output: Output, *, dry_run: bool, elsewhere: str) -> None:
     problems = {one.id: why for one, why in found.unpaid}
     rows = [
         {
@@ -355,93 +379,23 @@ def _show_reaped(found: Reaped, output: Output, *, dry_run: bool) -> None:
     write_rows(rows, None, output)
     if not output.for_people:
         return
-    done = dict.fromkeys(one.instance for one in found.owed if one.id not in problems)
+    done = dict.fromkeys(
+        one.instance if one.lifetime == "per-run" else one.words
+        for one in found.owed
+        if one.id not in problems
+    )
     if dry_run and found.cut_off:
         cut_off = counted(len(found.cut_off), "run was", "runs were")
         say(f"{cut_off} cut off, to be recorded as ended.")
     elif not dry_run and done:
-        say(f"Destroyed: {', '.join(done)}.")
+        say(f"Taken away: {', '.join(done)}.")
+    elif elsewhere:
+        say(elsewhere)
     elif not rows:
-        say("Nothing is left behind.")
+        say("Nothing is left behind, as far as is known here.")
     for instance, run in dict.fromkeys((one.instance, one.run) for one in found.in_use):
         say(f"{instance} is of run {run[:8]}, which has not ended as far as is known here. If its machine"
             f" is gone: cxlocal env reap --run {run[:8]} -m 'its machine is gone'")  # fmt: skip
-
-
-@env.command(
-    examples=[
-        ("cxlocal env destroy staging", "take it down, after asking"),
-        ("cxlocal env destroy production db", "one component that is changed in place"),
-    ]
-)
-@click.argument("environment")
-@click.argument("component", default="")
-@click.option("-m", "--reason", default="", metavar="TEXT", help="Why; kept with it.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@pass_app
-def destroy(app: App, environment: str, component: str, reason: str, yes: bool) -> None:
-    """Take down a lasting environment, or one mutable component of it.
-
-    The tools that made it destroy what they made, by the handles they made durable, on whatever
-    machine that was; what lives on the machine that made it is destroyed there alone. What plain
-    commands made no tool can destroy: take it down yourself; it is recorded as closed, not destroyed.
-    It is gone from the board afterwards; its history stays.
-    """
-    from cxlocal.runner.recovery import destroy_environment
-
-    name = str(load_project(app, needed=True).deliverable)
-    with app.journal(create=False) as journal:
-        catch_up(journal)
-        if not _stands(journal, name, environment):
-            raise UsageError(
-                f"{environment} does not stand",
-                why=f"the journal knows no such environment of {name}, or it was destroyed",
-                hint="cxlocal env list shows those that do",
-                name="no-environment",
-            )
-        _ask(f"{component} of {environment}" if component else environment, yes)
-        if component:
-            from cxlocal.commands.departure import destroy_component
-
-            destroy_component(app, journal, name, environment, component)
-            return
-        unpaid = destroy_environment(
-            journal,
-            make_machine(app, False, anywhere=True),
-            name,
-            environment,
-            reason or "destroyed by command",
-        )
-    if unpaid:
-        raise Trouble(
-            f"{environment} could not be destroyed",
-            why="; ".join(f"{one.tool}: {why}" for one, why in unpaid[:3]),
-            hint="put right what they say, then run it again",
-            name="not-destroyed",
-        )
-    say(f"{environment} is gone.")
-
-
-def _stands(journal: Journal, deliverable: str, instance: str) -> bool:
-    row = journal.one(
-        "SELECT created_from > coalesce(deleted_from, '') AS stands FROM environment"
-        " WHERE deliverable = ? AND instance = ?",
-        (deliverable, instance),
-    )
-    return bool(row and row["stands"])
-
-
-def _ask(environment: str, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"destroying {environment} needs a yes",
-            why="nobody is there to be asked",
-            hint="say it in the command: --yes",
-            name="needs-yes",
-        )
-    click.confirm(f"Destroy {environment} and everything that runs there?", abort=True, err=True)
 
 
 @env.command(examples=[("cxlocal env observe production", "what it says it runs")])

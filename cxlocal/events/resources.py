@@ -85,7 +85,8 @@ def run_intended(ref: RunRef, intent: Intent) -> Draft:
 
 def resource_gone(ref: RunRef, *, resource: str, how: str, why: str = "") -> Draft:
     """A resource exists no more, for good. ``how``: removed (its tool did it), taken over (its tool made
-    a later one of it), released (it stands, and others have it), or given up (a person said so)."""
+    a later one of it), released (it stands, and others have it), left (it stands, as no tool can take it
+    away), or given up (a person said so)."""
     custom = {"resource": resource, "how": how, "why": shorten(why, WHY_CHARACTERS_MAX)}
     return Draft(types.RUN_RESOURCEGONE, ref.run, {}, custom, ref.deliverable, ref.run)
 

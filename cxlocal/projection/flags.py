@@ -28,7 +28,7 @@ SETTLED_BY = {
     "unreadable-report": "the next release of this deliverable that succeeds",
     "not-asked": "the next release of this deliverable that succeeds",
     "not-provisioned": "the next release of this deliverable that succeeds",
-    "not-destroyed": "the end of that environment: 'cxlocal env reap' tries it again",
+    "not-destroyed": "the end of that environment: 'cxlocal env reap' tries it again, 'cxlocal env destroy' where it lasts",
     "closed-not-destroyed": (
         "the next environment of that name that is destroyed: deploy into it by a tool that can, or"
         " leave nothing in it"

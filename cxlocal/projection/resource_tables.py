@@ -58,7 +58,7 @@ RESOURCE = Table(
     expires_seconds INTEGER intended | How long nothing may be heard of its run before it counts as left behind, in seconds.
     intended_at TEXT intended | When it was to be made (UTC).
     gone_at TEXT gone | When it was gone (UTC); empty while it exists.
-    gone_how TEXT gone | removed, taken over by a later one, released to others, or given up.
+    gone_how TEXT gone | removed, taken over by a later one, released to others, left (no tool can take it away), or given up.
     gone_why TEXT gone | Why.
     """,
 )

@@ -122,7 +122,7 @@ def _end_cut_off(journal: Journal, run: str, stage: str, attempt: int, started_a
     )  # fmt: skip
 
 
-DEPLOYS, PUBLISHES = "deploys into", "publishes to"
+DEPLOYS, PUBLISHES = "changes", "publishes to"
 """What is done at a place, in words."""
 
 

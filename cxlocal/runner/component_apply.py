@@ -99,8 +99,10 @@ def _rename(site: Site, component: Component) -> None:
 
 
 def _provision(site: Site, component: Component) -> Generator[Launch, End, None]:
-    """Make a mutable component where it was never made, if somebody can take it away again."""
-    if component.is_given or standing(site, component.name) or not site.can(component, "destroy"):
+    """Say that a mutable component is about to be made where it never was, also where no tool can take it away again;
+    and make it."""
+    makes = any(site.can(component, verb) for verb in ("apply", recorded.PROVISION))
+    if component.is_given or standing(site, component.name) or not makes:
         return
     [(one, host)] = recorded.intend(site, component, 1, verb=recorded.PROVISION)
     if not site.can(component, "provision"):

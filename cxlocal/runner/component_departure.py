@@ -19,13 +19,13 @@ from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.components import components_in, components_of, departed
 from cxlocal.plan.types import Component, Plan, Stage
 from cxlocal.runner import component_record as recorded
-from cxlocal.runner import turns
 from cxlocal.runner.own_words import made_here
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.recovery import take_down
 from cxlocal.runner.resources import Made, standing_in
 from cxlocal.runner.site import Site
 from cxlocal.runner.source import Machine
+from cxlocal.runner.turns import Door
 from cxlocal.text import quoted
 
 LIVE = """
@@ -162,11 +162,13 @@ def _part(component: str, environment: str) -> str:
 
 
 def destroy(
-    journal: Journal, machine: Machine, deliverable: str, instance: str, component: str
-) -> list[tuple[Made, str]]:
-    """Take one mutable component away, by its tool; why it could not be. Raises UsageError where no tool made
-    one of that name, Refused where somebody deploys there."""
-    if not _named(journal, deliverable, instance, component):
+    journal: Journal, machine: Machine, deliverable: str, instance: str, component: str,
+    door: Door | None,
+) -> list[tuple[Made, str]]:  # fmt: skip
+    """Take one mutable component away, by its tool, behind the ``door`` of the environment; why it could not be.
+    Raises UsageError where no tool made one of that name, Refused where somebody took the turn."""
+    found = [one for one in _standing(journal, deliverable, instance) if one.component == component]
+    if not found:
         there = any(
             one.component == component for one in standing_in(journal, deliverable, instance)
         )
@@ -183,12 +185,7 @@ def destroy(
             f" {quoted(instance)} {quoted(component)} -m WHY",
             name="no-component",
         )
-    with turns.alone_at(journal, deliverable, instance, "env destroy", machine.voice.warn):
-        return take_down(journal, machine, _named(journal, deliverable, instance, component))
-
-
-def _named(journal: Journal, deliverable: str, instance: str, component: str) -> list[Made]:
-    return [one for one in _standing(journal, deliverable, instance) if one.component == component]
+    return take_down(journal, machine, found, door)
 
 
 def _standing(journal: Journal, deliverable: str, instance: str) -> list[Made]:

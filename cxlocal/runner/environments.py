@@ -13,9 +13,12 @@ from collections.abc import Generator
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError
 from cxlocal.events.document import Draft
+from cxlocal.events.resources import resource_gone
 from cxlocal.hooks.messages import Fields
 from cxlocal.hooks.registered import find_tool
 from cxlocal.hooks.tool_worker import ToolOutcome, ToolRequest, ToolWorker
+from cxlocal.journal.file import Journal
+from cxlocal.journal.rebuild import catch_up
 from cxlocal.plan.placeholders import Values, resolve_options
 from cxlocal.plan.types import Environment, Stage
 from cxlocal.processes.child import Child, End
@@ -32,9 +35,15 @@ from cxlocal.runner.placements import (
     removed_drafts,
 )
 from cxlocal.runner.record import RunRecord
-from cxlocal.runner.resources import Maker, standing_in, unaccounted
+from cxlocal.runner.resources import Made, Maker, standing_in, unaccounted
 from cxlocal.runner.voice import Ending
 from cxlocal.runner.work import Launch, Program, Work, environment_folder
+
+CLOSED = """
+SELECT f.text FROM environment e JOIN flag f ON f.deliverable = e.deliverable AND f.subject = e.name
+WHERE e.deliverable = ? AND e.instance = ? AND e.deleted_how = 'closed, not destroyed'
+  AND f.kind = 'closed-not-destroyed' ORDER BY f.raised_at DESC LIMIT 1
+"""
 
 
 def provision(work: Work, environment: Environment) -> Program:
@@ -115,7 +124,7 @@ def destroy(work: Work, environment: Environment, *, hurried: bool) -> Program:
     limit = HURRIED_SECONDS if hurried else float(environment.timeout_seconds)
     payer = Payer(
         work.record, work.manager, work.environ, held(work.secrets), limit,
-        checkout=lambda record: work.workspace.project,
+        checkout=lambda record: work.workspace.project, leaves=True,
     )  # fmt: skip
     unpaid = yield from payer.pay(owed)
     for one, reason in unpaid:
@@ -144,16 +153,20 @@ def close_environment(
 ) -> tuple[str, ...]:
     """End what still runs in an environment, say that it is gone, and remove its folder. In words what
     could not be ended: then it is flagged and stays. Where plain commands deployed, and nothing of
-    that could be ended here, it is closed and not destroyed."""
+    that could be ended here, or a tool made what it cannot take away, it is closed and not destroyed."""
     journal, deliverable = record.journal, record.ref.deliverable
     ended = end_place(journal.home, deliverable, instance, journal.clock, hurried=hurried)
     if ended.left:
         record.record(record.flag_draft("not-destroyed", still_running(ended.left), instance))
         return ended.left
     run = record.run if instance != name else ""
-    stages = [] if ended.ran else unaccounted(journal, deliverable, name, instance, run)
-    if stages:
-        record.record(*_closed_drafts(record, name, instance, reason, stages))
+    found = {} if ended.ran else unaccounted(journal, deliverable, name, instance, run)
+    # A deployment of components says what it is about to make, so one that failed before that made nothing.
+    rotates = {one.name for one in record.plan.stages if one.rotates}
+    stages = [one for one, succeeded in found.items() if succeeded or one not in rotates]
+    stand = [one for one in standing_in(journal, deliverable, instance) if one.verb == "provision"]
+    if stages or stand:
+        record.record(*_closed_drafts(record, name, instance, reason, stages, stand))
     else:
         drafts = removed_drafts(record, name, instance)
         drafts.append(environment_deleted_draft(record, name, instance, tool="", reason=reason))
@@ -163,14 +176,24 @@ def close_environment(
 
 
 def _closed_drafts(
-    record: RunRecord, name: str, instance: str, reason: str, stages: list[str]
+    record: RunRecord, name: str, instance: str, reason: str, stages: list[str], stand: list[Made]
 ) -> list[Draft]:
-    """Plain commands deployed there, and nothing that they made could be found: nobody destroyed it."""
-    text = (
-        f"{instance} was closed and not destroyed: nothing can tell what {', '.join(stages)} made in"
-        " it, or take that away"
+    """Plain commands deployed there, and nothing that they made could be found, or tools made what they cannot take
+    away: nobody destroyed that."""
+    whys = [f"nothing can tell what {', '.join(stages)} made in it, or take that away"] * bool(
+        stages
     )
+    whys += [f"{one.component or one.tool} stands: {one.tool} has no destroy" for one in stand]
+    text = f"{instance} was closed and not destroyed: {'; '.join(whys)}"
     return [
+        *(resource_gone(record.ref, resource=one.id, how="left", why=reason) for one in stand),
         environment_closed_draft(record, name, instance, reason=reason),
         record.flag_draft("closed-not-destroyed", text, name),
     ]
+
+
+def closed_words(journal: Journal, deliverable: str, instance: str) -> str:
+    """What to say of an environment that was closed and not destroyed; empty for any other."""
+    catch_up(journal)
+    row = journal.one(CLOSED, (deliverable, instance))
+    return (row and row["text"]) or ""

@@ -54,16 +54,26 @@ class Payer(NamedTuple):
     checkout: Callable[[RunRecord], Path | None] = lambda record: None
     """Where scripts of the repository are, for tools whose options a shell reads; None for nowhere."""
 
+    check: Callable[[], None] = lambda: None
+    """Raises Refused where it must not go on: somebody took its turn. Asked before each thing."""
+
+    leaves: bool = False
+    """What no verb takes away is left to ``close_environment``, which names it."""
+
     def pay(
         self, made: Sequence[Made], *, idle: bool = False
     ) -> Generator[Launch, End, list[tuple[Made, str]]]:
         """Take away what can be; what could not be, with the reason: that is flagged, and stays due. ``idle``: only
-        what gets no traffic, whatever the record says; the rest is for the next deployment, and not flagged."""
+        what gets no traffic, whatever the record says; the rest is for the next deployment, and not flagged.
+        Raises Refused where ``check`` does."""
         unpaid: list[tuple[Made, str]] = []
         for one, ids in latest(made):
             if idle and (traffic := (yield from self._traffic(one))):
                 unpaid.append((one, f"{traffic}; the next deployment there takes it back first"))
                 continue
+            if self.leaves and not self.can(one):
+                continue
+            self.check()
             reason = yield from self.take_away(one)
             if not reason:
                 record_gone(self.record, ids)
@@ -72,6 +82,13 @@ class Payer(NamedTuple):
             text = f"{one.tool} could not destroy what it created in {one.instance}: {reason}"
             self.record.record(self.record.flag_draft("not-destroyed", text, one.instance))
         return unpaid
+
+    def can(self, made: Made) -> bool:
+        """Whether its tool has the verb that takes it away; one that is not here may have it."""
+        try:
+            return made.taken_by in verbs_of(find_tool(self.manager, made.tool), made.options)
+        except CxError:
+            return True
 
     def take_away(self, made: Made) -> Generator[Launch, End, str]:
         """Take one thing away; why that could not be done, empty where it was."""

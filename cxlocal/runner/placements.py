@@ -91,11 +91,16 @@ def environment_closed_draft(
 
 def is_known(record: RunRecord, instance: str) -> bool:
     """Whether the journal holds the environment as created and not destroyed."""
-    catch_up(record.journal)
-    row = record.journal.one(
+    return stands(record.journal, record.ref.deliverable, instance)
+
+
+def stands(journal: Journal, deliverable: str, instance: str) -> bool:
+    """The same, for whoever has no run."""
+    catch_up(journal)
+    row = journal.one(
         "SELECT created_from > coalesce(deleted_from, '') AS stands FROM environment"
         " WHERE deliverable = ? AND instance = ?",
-        (record.ref.deliverable, instance),
+        (deliverable, instance),
     )
     return bool(row and row["stands"])
 

@@ -13,6 +13,8 @@ from cxlocal.errors import Refused, UsageError
 from cxlocal.events.resources import run_given_up
 from cxlocal.journal.file import Journal
 from cxlocal.runner import orphans, recovery
+from cxlocal.runner.payer import machine_of
+from cxlocal.runner.place_doors import PlaceDoors
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.resources import Made, record_gone, standing
 from cxlocal.runner.source import Machine
@@ -41,16 +43,16 @@ class Reaped(NamedTuple):
     """What was made for runs of other machines that are not over, as far as is known here."""
 
 
-def reap(journal: Journal, machine: Machine, *, dry_run: bool = False) -> Reaped:
-    """Take away what runs that are over left behind, whatever machine made it; with ``dry_run`` only look.
-    Call after ``catch_up``."""
+def reap(journal: Journal, machine: Machine, doors: PlaceDoors | None) -> Reaped:
+    """Take away what runs that are over left behind, whatever machine made it; without ``doors`` of lasting
+    environments only look. Call after ``catch_up``."""
     cut_off = [orphan.run for orphan in orphans.orphans(journal)]
     made = [one for one in standing(journal) if one.lifetime == "per-run" or one.due]
     lapsed = _lapsed(journal, made)
     over = {*cut_off, *lapsed}
     owed = tuple(one for one in made if one.due or one.run in over)
     in_use = tuple(one for one in made if one not in owed and not _is_here(journal, one.run))
-    if dry_run:
+    if doors is None:
         return Reaped(tuple(cut_off), owed, (), in_use)
     for run, seconds in lapsed.items():
         _record(journal, run, "expired", f"nothing was heard of it for {duration_text(seconds)}")
@@ -58,8 +60,25 @@ def reap(journal: Journal, machine: Machine, *, dry_run: bool = False) -> Reaped
     known = {one.id for one in owed}
     # What was cut off in a lasting environment is due since its run was ended just now.
     owed += tuple(one for one in standing(journal) if one.due and one.id not in known)
-    unpaid = recovery.pay_due(journal, machine, of_others=True)
+    unpaid = recovery.pay_due(journal, machine, doors=doors)
+    left = {row["id"] for row in journal.query("SELECT id FROM resource WHERE gone_how = 'left'")}
+    for one in owed:
+        if one.id in left:
+            machine.voice.warn(f"{one.words} stands: {one.tool} has no destroy")
+    owed = tuple(one for one in owed if one.id not in left)
     return Reaped(tuple(cut_off), owed, tuple(unpaid), in_use)
+
+
+def untold(journal: Journal, run: str, found: Reaped) -> str:
+    """Where a run that was given up can be looked after, if it left nothing that is known here: a machine that keeps
+    its journal tells of what it makes when the run ends. Empty for a run of this journal."""
+    row = journal.one("SELECT node FROM run WHERE id = ?", (run,))
+    if row is None or row["node"] == journal.node or any(one.run == run for one in found.owed):
+        return ""
+    return (
+        f"Of run {run[:8]} nothing is left that is known here. It was carried out on {machine_of(journal, row['node'])}:"
+        " what it made and had not told the store yet, 'cxlocal env reap' takes away there."
+    )
 
 
 def next_there(journal: Journal, unpaid: Sequence[tuple[Made, str]]) -> str:
@@ -86,9 +105,8 @@ def give_up(journal: Journal, run: str, why: str, actor: Actor) -> None:
     _record(journal, run, "asked", why, actor)
 
 
-def forget(journal: Journal, resource: str, why: str) -> Made:
-    """Say that nobody will ever take something away. Raises UsageError where it is not known, Refused where
-    it serves."""
+def find_made(journal: Journal, resource: str) -> Made:
+    """What exists under an id, or its beginning. Raises UsageError where that is not known."""
     found = [one for one in standing(journal) if len(resource) >= 4 and one.id.startswith(resource)]
     if len(found) != 1:
         raise UsageError(
@@ -97,7 +115,13 @@ def forget(journal: Journal, resource: str, why: str) -> Made:
             hint='cxlocal sql "select * from resources_now" lists what exists',
             name="no-such-resource",
         )
-    [one] = found
+    return found[0]
+
+
+def forget(journal: Journal, resource: str, why: str) -> Made:
+    """Say that nobody will ever take something away. Raises UsageError where it is not known, Refused where
+    it serves."""
+    one = find_made(journal, resource)
     if one.serves:
         raise Refused(
             f"{one.id[:8]} serves {one.component} in {one.instance}",

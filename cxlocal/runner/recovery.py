@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 from cxlocal.config.load import read
 from cxlocal.errors import CxError, Refused, Trouble
@@ -11,12 +12,15 @@ from cxlocal.hooks.manager import Manager, load
 from cxlocal.journal.file import Journal
 from cxlocal.processes.supervisor import Supervisor
 from cxlocal.runner import leftovers, orphans
-from cxlocal.runner.admission import DEPLOYS
 from cxlocal.runner.driver import drive
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.resources import Made, is_own, standing, standing_in
 from cxlocal.runner.source import Machine, open_source, read_secrets
 from cxlocal.text import quoted
+
+if TYPE_CHECKING:
+    from cxlocal.runner.place_doors import PlaceDoors
+    from cxlocal.runner.turns import Door
 
 DUE_SECONDS = 60.0
 """For destroying one thing a dead run left behind."""
@@ -66,25 +70,28 @@ def due(journal: Journal) -> list[Made]:
 
 
 def pay_due(
-    journal: Journal, machine: Machine, *, of_others: bool = False
+    journal: Journal, machine: Machine, *, doors: PlaceDoors | None = None
 ) -> list[tuple[Made, str]]:
-    """Take away what runs that are over left behind; what could not be, and why. ``of_others``: what
-    other machines made, too, and what is due in lasting environments.
+    """Take away what runs that are over left behind; what could not be, and why. With ``doors`` what
+    other machines made, too, and what is due in lasting environments, to which they lead.
 
     Environments of this machine that had nothing to destroy are closed too.
     """
     unpaid: list[tuple[Made, str]] = []
     all_due = due(journal)
     owed = [
-        one for one in all_due if one.lifetime == "per-run" and (of_others or is_own(journal, one))
+        one
+        for one in all_due
+        if one.lifetime == "per-run" and (doors is not None or is_own(journal, one))
     ]
-    for one in all_due if of_others else ():
-        if one.lifetime != "per-run":
-            # What gets traffic stays: what was cut off before its cutover may have all of it.
-            unpaid += _pay_due(journal, machine, [one], one.instance, idle=True)
+    if doors is not None:
+        lasting = [one for one in all_due if one.lifetime != "per-run"]
+        for place in dict.fromkeys((one.deliverable, one.instance) for one in lasting):
+            there = [one for one in lasting if (one.deliverable, one.instance) == place]
+            unpaid += _pay_lasting(journal, machine, doors, there)
     for run in dict.fromkeys(one.run for one in owed):
         of_run = [one for one in owed if one.run == run]
-        unpaid += _pay_due(journal, machine, of_run, PER_RUN)
+        unpaid += _pay_of_run(journal, machine, of_run, quietly=doors is not None)
     still = {one.instance for one, _ in unpaid}
     others = [(one.run, one.deliverable, one.environment, one.instance) for one in owed]
     mine = [tuple(row.values()) for row in journal.query(STANDING, (journal.node,))]
@@ -94,73 +101,90 @@ def pay_due(
     return unpaid
 
 
-def _pay_due(
-    journal: Journal, machine: Machine, owed: list[Made], place: str, *, idle: bool = False
+def _pay_of_run(
+    journal: Journal, machine: Machine, owed: list[Made], *, quietly: bool
 ) -> list[tuple[Made, str]]:
-    """Take away what is still due once nobody else is at it. Another command may have taken it away since it was found
-    to be due, or put it back: a way back lets it serve again."""
+    """Take away what is still due of a run once nobody else is at it: another command may have taken it away since it
+    was found to be due."""
     from cxlocal.runner import turns
 
     one = owed[0]
     try:
-        with turns.alone_at(
-            journal,
-            one.deliverable,
-            place,
-            REAPS,
-            machine.voice.warn,
-            TAKES if place == PER_RUN else DEPLOYS,
-        ):
+        with turns.alone_at(journal, one.deliverable, PER_RUN, REAPS, machine.voice.warn, TAKES):
             ids = {each.id for each in owed}
             still = [each for each in due(journal) if each.id in ids]
-            return _pay_run(journal, machine, one.run, still, idle=idle)
+            return _pay_run(journal, machine, one.run, still, quietly=quietly)
     except Refused as busy:
         return [(each, f"{busy.what}: {busy.why}") for each in owed]
 
 
-def destroy_environment(
-    journal: Journal, machine: Machine, deliverable: str, instance: str, reason: str
+def _pay_lasting(
+    journal: Journal, machine: Machine, doors: PlaceDoors, there: list[Made]
 ) -> list[tuple[Made, str]]:
-    """Take down a lasting environment on a person's word: everything tools made for it, on whatever
-    machine, is destroyed, newest first. What could not be, and why; then it is not closed.
+    """Take away what is still due of ``there``, things of one place, unless somebody changes the place: they may put it back. What gets
+    traffic stays, as what was cut off before its cutover may have all of it; not so where the environment is gone."""
+    from cxlocal.runner.placements import stands
+
+    unpaid: list[tuple[Made, str]] = []
+    name, place, ids = there[0].deliverable, there[0].instance, {one.id for one in there}
+    try:
+        with doors.at(name, place) as door:
+            idle = stands(journal, name, place)
+            for one in standing_in(journal, name, place):
+                if one.due and one.id in ids:
+                    unpaid += _pay_run(
+                        journal, machine, one.run, [one], idle=idle, door=door, quietly=True
+                    )
+    except Refused as problem:
+        return [(one, f"{problem.what}: {problem.why}") for one in there]
+    return unpaid
+
+
+def destroy_environment(
+    journal: Journal,
+    machine: Machine,
+    deliverable: str,
+    instance: str,
+    reason: str,
+    door: Door | None,
+) -> list[tuple[Made, str]]:
+    """Take down a lasting environment on a person's word, behind its ``door``: everything tools made for it, on
+    whatever machine, is destroyed, newest first. What could not be, and why; then it is not closed.
 
     Of what plain commands made there the processes on this machine are ended; the rest nobody can
     destroy: then it is closed, and not destroyed. Raises Refused where somebody deploys there, Trouble for a
     process that cannot be ended.
     """
-    from cxlocal.runner import turns
-
-    with turns.alone_at(journal, deliverable, instance, "env destroy", machine.voice.warn):
-        owed = standing_in(journal, deliverable, instance)
-        if unpaid := take_down(journal, machine, owed):
-            return unpaid
-        if owed:
-            _close(journal, owed[0].run, owed[0].environment, instance, reason)
-        else:
-            _close_unowed(journal, deliverable, instance, reason)
+    owed = standing_in(journal, deliverable, instance)
+    if unpaid := take_down(journal, machine, owed, door, whole=True):
+        return unpaid
+    if owed:
+        _close(journal, owed[0].run, owed[0].environment, instance, reason)
+    else:
+        _close_unowed(journal, deliverable, instance, reason)
     return []
 
 
-def take_down(journal: Journal, machine: Machine, owed: list[Made]) -> list[tuple[Made, str]]:
-    """Take some things away on a person's word; what could not be, and why. Whoever calls is alone at the place."""
+def take_down(
+    journal: Journal, machine: Machine, owed: list[Made], door: Door | None, *, whole: bool = False
+) -> list[tuple[Made, str]]:
+    """Take some things away on a person's word, behind a ``door``; what could not be, and why. ``whole``: their
+    environment goes with them. Raises Refused where somebody took the turn meanwhile."""
     unpaid: list[tuple[Made, str]] = []
     for run in dict.fromkeys(one.run for one in owed):
         of_run = [one for one in owed if one.run == run]
-        unpaid += _pay_run(journal, machine, run, of_run, quietly=True)
-    _tell_paid(machine, owed, unpaid)
+        unpaid += _pay_run(journal, machine, run, of_run, quietly=True, door=door, leaves=whole)
+    _tell_paid(journal, machine, owed)
     return unpaid
 
 
 def _close_unowed(journal: Journal, deliverable: str, instance: str, reason: str) -> None:
-    rows = journal.query(
-        "SELECT environment, run, deployed_at AS at FROM deployment"
-        " WHERE deliverable = :d AND instance = :i"
-        " UNION ALL SELECT name, created_by_run, created_at FROM environment"
-        " WHERE deliverable = :d AND instance = :i ORDER BY at DESC",
-        {"d": deliverable, "i": instance},
-    )
-    if rows:
-        _close(journal, rows[0]["run"], rows[0]["environment"], instance, reason)
+    from cxlocal.runner.place_doors import runs_there
+
+    found = runs_there(journal, deliverable, instance)
+    if found:
+        name, run = found[0]
+        _close(journal, run, name, instance, reason)
 
 
 def _close(journal: Journal, run: str, name: str, instance: str, reason: str) -> None:
@@ -194,7 +218,7 @@ def _close_cut_off(
 
 def _pay_run(
     journal: Journal, machine: Machine, run: str, owed: list[Made], *, quietly: bool = False,
-    idle: bool = False,
+    idle: bool = False, door: Door | None = None, leaves: bool = False,
 ) -> list[tuple[Made, str]]:  # fmt: skip
     from cxlocal.runner.own_words import made_here
 
@@ -202,19 +226,20 @@ def _pay_run(
     unpaid = []
     for group in (own, [one for one in owed if one not in own]):
         if group:
-            unpaid += _take_away(journal, machine, run, group, idle=idle)
-    for one, reason in unpaid:
-        machine.voice.warn(
-            f"{one.instance}: {one.tool} could not destroy what it created: {reason}"
-        )
+            unpaid += _take_away(journal, machine, run, group, idle=idle, door=door, leaves=leaves)
     if not quietly:
-        _tell_paid(machine, owed, unpaid)
+        for one, reason in unpaid:
+            machine.voice.warn(
+                f"{one.instance}: {one.tool} could not destroy what it created: {reason}"
+            )
+        _tell_paid(journal, machine, owed)
     return unpaid
 
 
 def _take_away(
-    journal: Journal, machine: Machine, run: str, owed: list[Made], *, idle: bool = False
-) -> list[tuple[Made, str]]:
+    journal: Journal, machine: Machine, run: str, owed: list[Made], *, idle: bool,
+    door: Door | None, leaves: bool,
+) -> list[tuple[Made, str]]:  # fmt: skip
     from cxlocal.runner.lent_checkouts import LentCheckouts
     from cxlocal.runner.own_plan import require_plan_of_folder
     from cxlocal.runner.own_words import made_here
@@ -224,15 +249,18 @@ def _take_away(
         record = RunRecord.attach(journal, run)
         if not made_here(journal, owed[0]):
             require_plan_of_folder(machine, record)
-        secrets = partial(_secrets, machine, record)
-        with LentCheckouts(machine) as lent, Supervisor(machine.clock) as supervisor:
-            payer = Payer(
-                record, _manager(machine), machine.environ, secrets, DUE_SECONDS, checkout=lent.of
-            )
-            unpaid: list[tuple[Made, str]] = drive(payer.pay(owed, idle=idle), supervisor)
-            return unpaid
+        manager = _manager(machine)
     except CxError as problem:
         return [(one, words_of(problem)) for one in owed]
+    with LentCheckouts(machine) as lent, Supervisor(machine.clock) as supervisor:
+        payer = Payer(
+            record, manager, machine.environ, partial(_secrets, machine, record), DUE_SECONDS,
+            checkout=lent.of, leaves=leaves or owed[0].lifetime == "per-run",
+        )  # fmt: skip
+        if door is not None:
+            payer = payer._replace(turn=door.number, check=door.check)
+        unpaid: list[tuple[Made, str]] = drive(payer.pay(owed, idle=idle), supervisor)
+        return unpaid
 
 
 def _secrets(machine: Machine, record: RunRecord, names: Iterable[str]) -> Mapping[str, str]:
@@ -250,10 +278,10 @@ def _secrets(machine: Machine, record: RunRecord, names: Iterable[str]) -> Mappi
     return read_secrets(source.settings, wanted, machine.environ, machine.root)
 
 
-def _tell_paid(machine: Machine, owed: list[Made], unpaid: list[tuple[Made, str]]) -> None:
+def _tell_paid(journal: Journal, machine: Machine, owed: list[Made]) -> None:
     """Each deployment owes its deletion: four of them in one place are one thing to be told of."""
-    left = [one for one, _ in unpaid]
-    for instance, tool in dict.fromkeys((d.instance, d.tool) for d in owed if d not in left):
+    left = {one.id for one in standing(journal)}
+    for instance, tool in dict.fromkeys((d.instance, d.tool) for d in owed if d.id not in left):
         machine.voice.note(f"destroyed what was left of {instance} ({tool})")
 
 

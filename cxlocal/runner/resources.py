@@ -32,13 +32,14 @@ FROM resources_now {} ORDER BY serves DESC, since DESC, resource
 STANDING = _STANDING.format("")
 OF_PLACE = _STANDING.format("WHERE deliverable = ? AND instance = ?")
 UNACCOUNTED = """
-SELECT DISTINCT s.stage FROM (
+SELECT s.stage, max(coalesce(s.outcome, '') = 'success') AS succeeded FROM (
   SELECT id FROM stage_run WHERE run = :run AND environment = :name
   UNION SELECT stage_run FROM deployment WHERE deliverable = :deliverable AND instance = :instance
     AND replaced = 0 AND removed_at IS NULL
 ) x JOIN stage_run s ON s.id = x.id
 WHERE s.kind = 'deploy' AND s.started_at IS NOT NULL
   AND NOT EXISTS (SELECT 1 FROM resource r WHERE r.run = s.run AND r.stage = s.stage)
+GROUP BY s.stage ORDER BY s.stage
 """
 
 
@@ -87,6 +88,11 @@ class Made(NamedTuple):
     def is_component(self) -> bool:
         """It belongs to a component, and not to a stage or to the environment as a whole."""
         return bool(self.component) and self.verb in ("create", "provision", "apply")
+
+    @property
+    def words(self) -> str:
+        """What it is and where, for people."""
+        return f"{self.component or self.tool} {self.id[:8]} in {self.instance}"
 
     @property
     def taken_by(self) -> str:
@@ -230,11 +236,12 @@ def record_gone(record: RunRecord, ids: Sequence[str], how: str = "removed", why
 
 def unaccounted(
     journal: Journal, deliverable: str, name: str, instance: str, run: str
-) -> list[str]:
-    """Stages that deployed into an environment, and of which no tool said what they made. ``run``: where
-    it lives for one run only."""
+) -> dict[str, bool]:
+    """Stages that deployed into an environment, and of which no tool said what they made; whether they ever
+    succeeded. ``run``: where it lives for one run only."""
     catch_up(journal)
     asked: Mapping[str, str] = {
         "deliverable": deliverable, "name": name, "instance": instance, "run": run,
     }  # fmt: skip
-    return [row["stage"] for row in journal.query(UNACCOUNTED, asked)]
+    rows = journal.query(UNACCOUNTED, asked)
+    return {row["stage"]: bool(row["succeeded"]) for row in rows}

@@ -45,6 +45,8 @@ WHERE t.deliverable = ? AND t.instance = ? AND t.ended_at IS NULL AND t.asked_at
 ORDER BY p.position IS NULL, p.position, t.id
 """
 
+GONE = "SELECT deleted_from FROM environment WHERE deliverable = ? AND instance = ?"
+
 
 class Turn(NamedTuple):
     """A turn that somebody has."""
@@ -52,6 +54,9 @@ class Turn(NamedTuple):
     id: str
     number: int
     """Its place in the store's order: higher than that of every turn before; 0 where it was not granted."""
+    gone: str = ""
+    """How often the environment had gone when it was asked for, as the record counts: another value later says
+    that somebody destroyed it meanwhile."""
 
 
 def is_first(mine: int, others: Iterable[int | None]) -> bool:
@@ -106,7 +111,7 @@ class Turns:
         there = [one for one in self._open(name, place) if not self._is_own(one)]
         if there and heard:
             return elsewhere(place, there[0], does)
-        turn = mark_id(self._journal.ids.uuid(), name)
+        turn, gone = mark_id(self._journal.ids.uuid(), name), self._gone(name, place)
         asked = Asked(turn, place, place, stage, record.version, host_name(), heard)
         record.record(turn_asked(record.ref, asked))
         number = self._number(name, place, turn) if heard and self.learn() else 0
@@ -115,16 +120,16 @@ class Turns:
                 f"the store gives no turn, so nobody knows whether another machine {does}"
                 f" {place} now"
             )
-            return Turn(turn, 0)
+            return Turn(turn, 0, gone)
         there = [one for one in self._open(name, place) if one["id"] != turn]
         if is_first(number, (one["position"] for one in there)):
-            return Turn(turn, number)
+            return Turn(turn, number, gone)
         record.record(turn_ended(record.ref, turn=turn, how="stood back"))
         self.learn()
         return elsewhere(place, there[0], does)
 
     def check(self, turn: Turn) -> None:
-        """Raise Refused where somebody took the turn; a store that does not answer says nothing."""
+        """Raise Refused where somebody took the turn or the environment; a store that does not answer says nothing."""
         self.learn()
         if refused := self._taken(turn):
             raise refused
@@ -151,11 +156,14 @@ class Turns:
         return self._journal.clock.monotonic()
 
     def _taken(self, turn: Turn) -> Refused | None:
-        """The refusal where somebody took the turn, as far as is known here."""
+        """The refusal where somebody took the turn, or destroyed the environment, as far as is known here."""
         catch_up(self._journal)
         row = self._journal.one("SELECT * FROM turn WHERE id = ?", (turn.id,))
-        if row is None or row["ended_how"] != "taken":
+        if row is None:
             return None
+        if row["ended_how"] != "taken":
+            same = self._gone(row["deliverable"], row["instance"]) == turn.gone
+            return None if same else _destroyed(row["environment"])
         return Refused(
             f"the turn at {row['environment']} was taken from this machine",
             why=f"{row['ended_by']}: {row['ended_why']}",
@@ -172,6 +180,11 @@ class Turns:
         """No more is asked of the store."""
         if self._store is not None:
             self._store.close()
+
+    def _gone(self, deliverable: str, place: str) -> str:
+        """The word by which an environment went last; empty where it never did."""
+        row = self._journal.one(GONE, (deliverable, place))
+        return (row and row["deleted_from"]) or ""
 
     def _open(self, deliverable: str, place: str) -> list[dict[str, Any]]:
         return open_turns(self._journal, deliverable, place)
@@ -225,8 +238,13 @@ class Door(NamedTuple):
     turns: Turns | None
     record: RunRecord
 
+    @property
+    def number(self) -> int:
+        """The number of its turn; 0 for none."""
+        return 0 if self.turn is None else self.turn.number
+
     def check(self) -> None:
-        """Raise Refused where somebody took the turn meanwhile."""
+        """Raise Refused where somebody took the turn meanwhile, or the environment."""
         if self.turns is not None and self.turn is not None:
             self.turns.check(self.turn)
 
@@ -322,6 +340,17 @@ def elsewhere(place: str, row: dict[str, Any], does: str = DEPLOYS) -> Refused:
         why=holder(row),
         hint=f"run this again when it is done; if that machine is gone: cxlocal env take {quoted(place)} -m WHY",
         name="environment-busy",
+    )
+
+
+def _destroyed(place: str) -> Refused:
+    """The refusal where an environment went while somebody changed it: neither of them could ask for a turn."""
+    return Refused(
+        f"{place} was destroyed meanwhile",
+        why="another machine did that while the store gave no turn",
+        hint=f"'cxlocal env reap' takes away what was made there since; 'cxlocal env show {quoted(place)}' tells"
+        " what was done",
+        name="destroyed-meanwhile",
     )
 
 

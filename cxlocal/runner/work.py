@@ -252,7 +252,7 @@ class Work:
     def turn_at(self, stage: Stage) -> int:
         """The number of the turn that a stage has at its environment; 0 for none."""
         door = self.doors.get(stage.place)
-        return door.turn.number if door is not None and door.turn is not None else 0
+        return 0 if door is None else door.number
 
     def check_turn(self, stage: Stage) -> None:
         """Raise Refused where the turn at the place of a stage was taken meanwhile."""

@@ -19,6 +19,7 @@ from psycopg import sql
 
 from cxlocal.errors import Trouble
 from cxlocal.hooks.tool import Applied, Context, Done, Observed, Previewed, ToolFailure
+from cxlocal.text import quoted
 from cxlocal_plugins.migrations import Migration, NotAllowed, pending, read_migrations
 
 CONNECT_SECONDS = 10
@@ -96,9 +97,17 @@ def apply(ctx: Context) -> Applied:
     """Apply what is still to be applied. Raises ToolFailure with the last whole and the first open one."""
     files = [] if ctx.back else _files(ctx)
     done = ""
-    with _connected(ctx, _address(ctx)) as link:
-        while files and (one := _next(ctx, files, link, done)):
-            done = one
+    try:
+        with _connected(ctx, _address(ctx)) as link:
+            while files and (one := _next(ctx, files, link, done)):
+                done = one
+    except psycopg.errors.InvalidCatalogName as error:
+        place = ctx.environment.name if ctx.environment else ""
+        raise ToolFailure(
+            f"the database {_database(ctx)} is not there, and the record here says that it was made: if another"
+            " machine took it away, 'cxlocal sync' brings its word; otherwise 'cxlocal env destroy"
+            f" {quoted(place)} {quoted(ctx.component)}' says so, and the next deployment makes it anew"
+        ) from error
     return Applied(changed=bool(done), **_outputs(ctx))
 
 
@@ -178,7 +187,8 @@ def _rows(link: Any, query: LiteralString) -> list[tuple[Any, ...]]:
 
 @contextmanager
 def _connected(ctx: Context, address: str) -> Iterator[Any]:
-    """A connection. Raises Trouble when the server is away, InvalidCatalogName without the database."""
+    """A connection. Raises Trouble when the server is away, InvalidCatalogName without the database, ToolFailure
+    for what it refuses then."""
     try:
         link = psycopg.connect(
             address, password=_password(ctx) or None, autocommit=True,
@@ -197,6 +207,14 @@ def _connected(ctx: Context, address: str) -> Iterator[Any]:
         ) from error
     try:
         yield link
+    except psycopg.OperationalError as error:
+        raise Trouble(
+            f"the database at {_shown(address)} broke off",
+            why=str(error).strip().splitlines()[-1],
+            hint="look whether its server is up, then run this again",
+        ) from error
+    except psycopg.Error as error:
+        raise ToolFailure(str(error).strip()) from error
     finally:
         link.close()
 

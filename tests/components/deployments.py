@@ -513,7 +513,8 @@ class Machine:
     def exist(self) -> set[str]:
         """Instances that exist, by the record."""
         catch_up(self.journal)
-        return {row["resource"] for row in self.journal.query("SELECT resource FROM resources_now")}
+        sql = "SELECT resource FROM resources_now WHERE verb = 'create'"
+        return {row["resource"] for row in self.journal.query(sql)}
 
 
 def run(

@@ -31,6 +31,7 @@ from cxlocal.runner import (
     recovery,
 )
 from cxlocal.runner.payer import Payer
+from cxlocal.runner.place_doors import PlaceDoors
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.resources import Made, may_be_used
 from cxlocal.runner.work import Work
@@ -301,7 +302,8 @@ def reap(
         here.setattr(Payer, "_ask", ask)
         here.setattr(payer, "find_tool", lambda manager, name: tool)
         here.setattr(recovery, "_manager", lambda machine: None)
-        recovery.pay_due(machine.journal, place, of_others=True)  # type: ignore[arg-type]
+        doors = PlaceDoors(machine.journal, None, "env reap", machine.said.append)
+        recovery.pay_due(machine.journal, place, doors=doors)  # type: ignore[arg-type]
 
 
 UNENDED = "SELECT id FROM run WHERE finished_at IS NULL"

@@ -168,9 +168,9 @@ def test_nothing_is_taken_away_beside_a_deployment(
     assert len(removed(shop)) == 2, "once"
     assert set(shop.running.values()) == {"0.1.1"} and (shop.desk / "db").exists()
     if words[1] == "reap":
-        assert done.code == 9 and "another command deploys into production" in done.err
+        assert done.code == 9 and "another command changes production" in done.err
     else:
-        assert done.code == 3 and "another command deploys into production" in done.err, done.err
+        assert done.code == 3 and "another command changes production" in done.err, done.err
 
 
 def test_what_serves_again_since_it_was_found_to_be_due_is_left_alone(desk_shop: Any) -> None:

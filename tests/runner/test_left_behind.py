@@ -121,7 +121,7 @@ def test_a_lost_machine_leaves_nothing_for_ever(cloud: Cloud, config: str) -> No
     assert looked.code == 0 and f"env reap --run {run[:8]}" in looked.err, looked.err
     assert len(cloud.standing()) == 1, "it may be at work"
     done = cloud("env", "reap", "--run", run[:8], "-m", "its machine is gone")
-    assert done.code == 0 and "Destroyed: test-" in done.err, done.err
+    assert done.code == 0 and "Taken away: test-" in done.err, done.err
     assert cloud.standing() == []
     assert cloud.known("SELECT outcome FROM run_board") == [{"outcome": "given up"}]
     assert cloud.known("SELECT deleted_how FROM environment WHERE created_at IS NOT NULL") in (

@@ -120,7 +120,7 @@ def test_every_way_to_a_deployment_asks_whose_turn_it_is(machines: Machines, way
         more = {"CXLOCAL_RUN": machines.on("two", "run", "start", "--json").json()["run"]}
     done = machines.on("two", *WAYS[way], **more)
     assert done.code == 3, done.err
-    assert "another machine deploys into production" in done.err
+    assert "another machine changes production" in done.err
     assert "cxlocal env take production" in done.err
 
 
@@ -142,7 +142,7 @@ def test_a_turn_of_a_machine_that_died_is_taken(machines: Machines) -> None:
     (machines.desk / "go").touch()
     assert machines.on("two", "run", "--revision", commit).code == 0, "as the hint says"
     done = machines.on("two", "env", "take", "production", "-m", "again")
-    assert done.code == 0 and "Nobody deploys" in done.err
+    assert done.code == 0 and "Nobody changes" in done.err
 
 
 def test_the_machine_itself_needs_nobody_to_take_its_turn(machines: Machines) -> None:
@@ -202,7 +202,7 @@ def test_without_the_store_it_goes_on_and_says_so(machines: Machines) -> None:
     done = machines.on("one", "run")
     assert done.code == 0, done.err
     assert (
-        "the store gives no turn, so nobody knows whether another machine deploys into production now"
+        "the store gives no turn, so nobody knows whether another machine changes production now"
         in done.err
     )
     asked = machines.on("one", "sql", "SELECT granted FROM turn ORDER BY asked_at", "--json").json()

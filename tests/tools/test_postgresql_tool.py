@@ -84,6 +84,29 @@ class TestPostgresql(ComponentContract):
         assert isinstance(seen, Observed)
         assert (seen.version, seen.details["last"]) == ("1.0.0", "2_totals.sql")
 
+    def test_a_database_that_is_gone_is_said_in_words(self, bench: Bench) -> None:
+        self._run(bench, "provision")
+        self._run(bench, "destroy")
+        ran = self._run(bench, "apply")
+        assert ran.outcome.outcome == "failure" and "Traceback" not in story(ran)
+        assert "webshop_production is not there" in ran.outcome.reason
+
+    @pytest.mark.parametrize("verb", ["provision", "destroy"])
+    def test_what_the_server_refuses_is_said_in_words(self, bench: Bench, verb: str) -> None:
+        if verb == "destroy":
+            self._run(bench, "provision")
+        self.server.sql("CREATE ROLE nobody LOGIN")
+        try:
+            server = self.server.url("postgres").replace("://postgres@", "://nobody@")
+            self.with_table = {**self.with_table, "server": server}  # type: ignore[misc]
+            ran = self._run(bench, verb)
+            assert ran.outcome.outcome == "failure" and "Traceback" not in story(ran)
+            assert (
+                "permission denied" in ran.outcome.reason or "must be owner" in ran.outcome.reason
+            )
+        finally:
+            self.server.sql("DROP ROLE nobody")
+
     def test_where_it_stops_is_known_and_the_next_one_goes_on(self, bench: Bench) -> None:
         write(
             bench,
