@@ -513,7 +513,7 @@ class Machine:
     def exist(self) -> set[str]:
         """Instances that exist, by the record."""
         catch_up(self.journal)
-        sql = "SELECT resource FROM resources_now WHERE verb = 'create'"
+        sql = "SELECT resource FROM resources_now WHERE verb <> 'provision'"
         return {row["resource"] for row in self.journal.query(sql)}
 
 
