@@ -384,7 +384,7 @@ def test_what_cannot_be_destroyed_alone_is_told_with_the_way(
     first = started(world)
     nobody: Any = None  # no tool is begun
     with pytest.raises(UsageError) as raised:
-        component_departure.destroy(first.journal, nobody, "shop", "production", component)
+        component_departure.destroy(first.journal, nobody, "shop", "production", component, None)
     assert way in raised.value.hint
 
 

@@ -47,7 +47,7 @@ def test_what_commands_made_is_recorded_as_gone(desk: Any) -> None:
     version = desk.release()
     assert desk("deploy", version, "--to", "production").code == 0
     done = desk("env", "destroy", "production", "--yes", "-m", "moved away")
-    assert (done.code, "production is gone" in done.err) == (0, True)
+    assert (done.code, "production was closed and not destroyed" in done.err) == (0, True)
     assert desk.rows("SELECT * FROM deployments_now") == []
     (row,) = desk.rows("SELECT deleted_why FROM environment WHERE deleted_at IS NOT NULL")
     assert row["deleted_why"] == "moved away"
@@ -266,7 +266,7 @@ def test_two_deployments_into_one_place_do_not_meet(desk: Any) -> None:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         done = desk("deploy", version, "--to", "production")
-    assert (done.code, "another command deploys" in done.err) == (3, True)
+    assert (done.code, "another command changes" in done.err) == (3, True)
     assert desk("deploy", version, "--to", "production").code == 0
 
 
