@@ -219,7 +219,7 @@ def test_what_is_to_be_applied_is_here_before_weights_are_turned(tmp_path: Path)
     before = one.begin("0.1.0")
     assert run(one.deploy("0.1.0", record=before)) == run(one.deploy("0.1.1")) == "success"
     world.lacks_bytes = True
-    assert asked(one.deploy("0.1.0", record=before, back=True)) == ["trouble"]
+    assert asked(one.deploy("0.1.0", record=before, back=True)) == ["error"]
     assert world.place == "0.1.1" and one.live() == "0.1.1, 0.1.1"
     world.close()
 

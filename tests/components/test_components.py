@@ -214,9 +214,12 @@ def test_an_environment_of_one_run_is_made_of_components_and_taken_away(desk_sho
     assert "with ***" in shop.log("try") and "open-sesame" not in done.out + done.err
     assert shop.outcomes() == {"build": "success", "try": "success", "smoke": "success"}
     assert shop.running == {}, "what was made for the run is gone with it"
-    assert shop.query("SELECT gone_how, verb FROM resource") == [("removed", "create")]
+    # Nothing can take its database away, and that is said.
+    assert shop.query("SELECT gone_how, component FROM resource ORDER BY gone_how") == [
+        ("left", "db"), ("removed", "web"),
+    ]  # fmt: skip
     assert shop.query("SELECT deleted_how FROM environment WHERE lifetime = 'per-run'") == [
-        "destroyed"
+        "closed, not destroyed"
     ]
     held = [
         path
@@ -243,8 +246,8 @@ def test_another_day_deploys_what_a_run_made(desk_shop: Any) -> None:
     assert shop.running == shop.serving == before, "the stray one is taken away"
     gone = shop.command("env", "destroy", "production", "--yes")
     assert gone.code == 0, gone.err
-    assert shop.running == {}
-    assert shop.query("SELECT deleted_how FROM environment") == ["destroyed"]
+    assert shop.running == {} and "db stands: commands has no destroy" in gone.err
+    assert shop.query("SELECT deleted_how FROM environment") == ["closed, not destroyed"]
 
 
 def test_a_host_is_left_out_and_comes_back(desk_shop: Any) -> None:
