@@ -34,12 +34,12 @@ OVERSIGHT_QUESTIONS: dict[str, tuple[str, str, str]] = {
         f"""
 SELECT r.queued_at, coalesce(d.title, r.deliverable) AS title, r.deliverable, r.version,
   rtrim(iif(r.planned = 0, 'unplanned, ', '') || iif(r.online = 0, 'without the store, ', '')
-    || iif(EXISTS (SELECT 1 FROM promotion p WHERE p.run = r.id AND p.decision = 'overridden'),
+    || iif(r.id IN (SELECT run FROM promotion WHERE decision = 'overridden'),
       'a decision was passed over, ', ''), ', ') AS unusual,
   r.actor, r.reason, w.actor AS reviewed_by, w.words, w.reviewed_at, r.id AS run
 FROM run r LEFT JOIN deliverable d ON d.id = r.deliverable
-LEFT JOIN review w ON w.id = (SELECT id FROM review l WHERE l.run = r.id
-  ORDER BY l.reviewed_at DESC, l.id DESC LIMIT 1)
+LEFT JOIN review w ON w.run = r.id AND NOT EXISTS (SELECT 1 FROM review l WHERE l.run = w.run
+  AND (coalesce(l.reviewed_at, ''), l.id) > (coalesce(w.reviewed_at, ''), w.id))
 WHERE r.kind = 'release' AND :deliverable IN ('', r.deliverable) AND r.rowid IN {_UNUSUAL}
 ORDER BY w.id IS NOT NULL, r.queued_at DESC
 """,

@@ -38,7 +38,8 @@ _CONTRADICTED = """
 UNION ALL SELECT b.decided_at, 'contradicted', b.name || ' of ' || coalesce(b.version, substr(b.run, 1, 8))
     || ' was granted, and did not succeed: ' || b.contradicted_by,
   b.deliverable, b.version, b.run, b.name
-FROM (SELECT DISTINCT run FROM stage_run WHERE counts = 1 AND outcome <> 'success') bad
+FROM (SELECT DISTINCT s.run FROM stage_run s WHERE s.counts = 1 AND s.outcome <> 'success'
+  AND EXISTS (SELECT 1 FROM promotion p WHERE p.run = s.run)) bad
 JOIN promotion_board b ON b.run = bad.run WHERE b.contradicted_by IS NOT NULL
 """
 
