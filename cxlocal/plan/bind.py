@@ -147,6 +147,11 @@ def _components(
         _refuse_for_itself(one, where)
         found.append(one)
     _refuse_early(found, file)
+    for place in plan.environments:
+        if place.components is not msgspec.UNSET:
+            own = place.components
+            effective = [differing(one, own[one.name]) if one.name in own else one for one in found]
+            _refuse_early(effective, file, f" in {place.name}")
     return tuple(found)
 
 
@@ -208,7 +213,7 @@ def _refuse_for_itself(one: Component, where: Where) -> None:
             )  # fmt: skip
 
 
-def _refuse_early(components: Sequence[Component], file: str) -> None:
+def _refuse_early(components: Sequence[Component], file: str, place: str = "") -> None:
     """Raise ConfigError where one wants what another says that is applied later, as that rotates itself."""
     itself = {one.name for one in components if one.rotates_itself}
     for one in components:
@@ -216,7 +221,7 @@ def _refuse_early(components: Sequence[Component], file: str) -> None:
         if early and not one.rotates_itself:
             [name, *_] = sorted(early)
             raise problem(
-                Where(file, "component", one.name), f"it wants what {name} says, which rotates itself",
+                Where(file, "component", f"{one.name}{place}"), f"it wants what {name} says, which rotates itself",
                 why=f"{name} is applied when all others are ready, so it has said nothing by then",
                 hint=f"write its address, or mutable = true in [components.{name}]: then it comes"
                 " first, and is not taken back", key="with", name="said-too-late",

@@ -22,11 +22,12 @@ def apply_one(
     site: Site, component: Component, say: Callable[[Draft], None]
 ) -> Generator[Launch, End, bool]:
     """Have a mutable component come to what this version wants; whether anything is different now. Raises Halt where it
-    does not."""
+    does not, Refused where somebody else has the turn."""
     yield from _provision(site, component)
     if not site.can(component, "apply"):
         return False
     made = standing(site, component.name)
+    site.work.check_turn(site.stage)
 
     def keep(handle: object) -> None:
         if made:
@@ -107,6 +108,7 @@ def _provision(site: Site, component: Component) -> Generator[Launch, End, None]
     [(one, host)] = recorded.intend(site, component, 1, verb=recorded.PROVISION)
     if not site.can(component, "provision"):
         return  # 'apply' makes it
+    site.work.check_turn(site.stage)
 
     def keep(handle: object) -> None:
         recorded.note_made(site, component, one, host, "", handle=handle, verb=recorded.PROVISION)

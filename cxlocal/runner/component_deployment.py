@@ -410,6 +410,7 @@ class Deployment:
         try:
             yield from self._turn_back(before, why)
         except CxError as problem:
+            refuse_lost_turn(site)
             then = f"the way back was not to be had: {words_of(problem)}"
             for one in self.rotations:
                 self._tell(one)
@@ -419,7 +420,7 @@ class Deployment:
 
     def _turn_back(self, before: WayBack, why: str) -> Generator[Launch, End, None]:
         site = self.site
-        for one in self.rotations:
+        for one in before.rotations:
             one.turn_back()
             yield from one.go(Phase.RETURNING, Deed.CUTOVER)
         site.work.check_turn(site.stage)
@@ -440,8 +441,7 @@ class Deployment:
 
     def _settle(self) -> Generator[Launch, End, None]:
         """Drain the old ones and take away those that nobody keeps, as soon as others know of the cutover."""
-        site = self.site
-        shared = self._shared()
+        site, shared = self.site, self._shared()
         refuse_lost_turn(site)
         serving = {each for one in self.rotations for each in one.fresh}
         for one in (*self.rotations, *self.leaving):
@@ -470,8 +470,8 @@ class Deployment:
                 f" {self.site.environment.name}, and it went on without: {why}",
             )
         if isinstance(rotation, OwnRotation) and rotation.doubtful:
-            record, place = self.site.work.record, self.site.environment.name
-            self._say(half_applied(record, place, rotation.component.name, ""))
+            place, name = self.site.environment.name, rotation.component.name
+            self._say(half_applied(self.site.work.record, place, name, ""))
             rotation.doubtful = False
         for resource in rotation.undrained:
             self._flag(
@@ -479,8 +479,8 @@ class Deployment:
                 f"{rotation.component.name} {resource[:8]} still had something under way when its"
                 " time to drain was over",
             )
-        for made, why in rotation.unpaid:
-            self._owe(made, why)
+        for owed in rotation.unpaid:
+            self._owe(*owed)
         rotation.undrained, rotation.unpaid, rotation.lost = [], [], {}
 
     def _owe(self, made: Made, why: str) -> None:

@@ -46,7 +46,9 @@ class WayBack:
     """What serves before a cutover, so that it can serve again."""
 
     def __init__(self, site: Site, rotations: Sequence[Rotation]) -> None:
-        self.site, self.rotations = site, rotations
+        self.site = site
+        # What is applied again takes long and may fail: weights are turned once it stands.
+        self.rotations = sorted(rotations, key=lambda one: not isinstance(one, OwnRotation))
         self.before = live(site.work.record, site.instance)
         self._serving = [one for one in recorded.of_components(site) if one.serves]
 

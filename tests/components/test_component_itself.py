@@ -27,11 +27,12 @@ from msgspec import structs
 
 from cxlocal.commands.foreseen import told_turns
 from cxlocal.config.load import parse
-from cxlocal.errors import ConfigError
+from cxlocal.errors import ConfigError, Refused
 from cxlocal.plan.bind import bind
 from cxlocal.plan.components import components_in, turning_order
 from cxlocal.plan.resolve import resolve
 from cxlocal.plan.types import Component, Plan
+from cxlocal.runner.work import Work
 
 
 @pytest.fixture
@@ -113,12 +114,57 @@ def test_a_version_that_the_environment_refuses_is_applied_back(shop: World) -> 
     one = started(shop)
     story = asked(one.deploy("0.1.1"), {REFUSED: "failure"})
     assert story[story.index("production check") :][:3] == [
-        "production check", "lb rotate", "shop apply",
+        "production check", "shop apply", "lb rotate",
     ]  # fmt: skip
     assert story[-1] == "failure" and shop.applied == ["0.1.0", "0.1.1", "0.1.0"]
     kinds = one.journal.query("SELECT DISTINCT kind FROM deployments_now")
     assert kinds == [{"kind": "rolledback"}]
     check_settled(shop, "0.1.0")
+
+
+def test_weights_stay_where_what_served_cannot_be_applied_again(shop: World) -> None:
+    one = started(shop)
+    faults = {REFUSED: "failure", first("shop apply", 2): "failure"}
+    assert asked(one.deploy("0.1.1"), faults)[-1] == "failure"
+    assert {shop.running[each] for each in shop.weights} == {"0.1.1"}, "as the record says"
+    assert one.live() == "0.1.1, 0.1.1" and half_applied(one) == ["shop in production"]
+    assert run(one.deploy("0.1.2")) == "success"
+    check_settled(shop, "0.1.2")
+
+
+def test_a_turn_that_is_lost_on_the_way_back_ends_it(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, taken = started(shop), []
+
+    def check_turn(self: Work, stage: Any) -> None:
+        if taken:
+            raise Refused(
+                "the turn was taken", why="another machine has it", hint="look", name="turn-taken"
+            )
+
+    monkeypatch.setattr(Work, "check_turn", check_turn)
+
+    def fault(moment: Moment) -> Faults:
+        taken.extend([moment] if moment == REFUSED else [])
+        return "failure" if moment == REFUSED else None
+
+    assert run(one.deploy("0.1.1"), fault) == "turn-taken"
+
+
+def test_the_turn_is_asked_right_before_whatever_is_applied(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(Work, "check_turn", lambda *asked: told.append("turn"))
+
+    def note(moment: Moment) -> None:
+        if moment.when == "before":
+            told.append(moment.what)
+
+    assert run(shop.machines[0].deploy("0.1.0"), note) == "success"
+    applied = [at for at, what in enumerate(told) if what.endswith(" apply")]
+    assert len(applied) == 2 and all(told[at - 1] == "turn" for at in applied), told
 
 
 def test_a_first_one_that_fails_is_destroyed(shop: World) -> None:
@@ -403,6 +449,9 @@ def test_nobody_waits_for_what_it_says(shop: World) -> None:
     early = ITSELF.replace('needs = ["db"]', 'needs = ["db", "shop"]\nenv = { A = "{component.shop.url}" }')  # fmt: skip
     with pytest.raises(ConfigError, match="it wants what shop says, which rotates itself"):
         bound(early)
+    there = '\n[environments.production.components.web]\nenv = { A = "{component.shop.url}" }\n'  # fmt: skip
+    with pytest.raises(ConfigError, match="web in production.*it wants what shop says"):
+        bound(ITSELF.replace('needs = ["db"]', 'needs = ["db", "shop"]') + there)
     late = ITSELF + '[components.more]\ntool = "own"\nartifact = "app"\nneeds = ["shop"]\nenv = { A = "{component.shop.url}" }\n'  # fmt: skip
     assert [one.name for one in turning_order(bound(late).shared_components)][-2:] == ["shop", "more"]  # fmt: skip
 
