@@ -10,12 +10,11 @@ import click
 from cxlocal.commands.at_place import at_place, place_doors
 from cxlocal.commands.context import App, pass_app
 from cxlocal.commands.frame import Command
-from cxlocal.commands.project import load_project, make_machine
+from cxlocal.commands.project import load_project, make_machine, plan_of
 from cxlocal.commands.terminal import say
 from cxlocal.errors import Trouble, UsageError
 from cxlocal.exchange.standing import require
 from cxlocal.journal.file import Journal
-from cxlocal.plan.resolve import resolve
 from cxlocal.runner import component_departure, reaping
 from cxlocal.runner.environments import closed_words
 from cxlocal.runner.placements import stands
@@ -43,9 +42,10 @@ def release(app: App, environment: str, component: str, reason: str) -> None:
     that left the file, or that is given there (url); a deployment stops until somebody says what becomes of it.
     """
     project = load_project(app, needed=True)
-    assert project.config is not None
-    name = project.config.deliverable.name
-    component_departure.refuse_present(resolve(project.config), environment, component)
+    assert project.root is not None
+    project.manager.add_project(project.root, app.home())  # only a tool says what rotates itself
+    name = str(project.deliverable)
+    component_departure.refuse_present(plan_of(app, project), environment, component)
     with (
         app.journal(create=False) as journal,
         at_place(app, journal, name, environment, "env release"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from cxlocal.commands.context import App, pass_app
@@ -17,6 +16,7 @@ from cxlocal.commands.project import (
     load_project,
     make_machine,
     open_project_store,
+    plan_of,
 )
 from cxlocal.commands.terminal import say
 from cxlocal.config.agreement import secrets_agreed
@@ -41,16 +41,12 @@ from cxlocal.doctor.project import (
 from cxlocal.errors import CxError
 from cxlocal.exchange.open import is_own, open_lender, reserve_size
 from cxlocal.exchange.sync import synchronise
-from cxlocal.hooks.options import check_options
-from cxlocal.hooks.registered import find_tool
 from cxlocal.journal.file import Journal
 from cxlocal.journal.machine import goes_away
 from cxlocal.journal.rebuild import catch_up
-from cxlocal.plan.bind import bind
-from cxlocal.plan.resolve import resolve
 from cxlocal.plan.types import Plan
 from cxlocal.projection.oversight_questions import READINESS
-from cxlocal.runner.source import find_place, find_scheme, is_passing, today
+from cxlocal.runner.source import find_place, is_passing
 from cxlocal.text import utc_text
 
 COLUMNS = ("state", "name", "found", "to_do")
@@ -180,12 +176,3 @@ def _lender_of(app: App, project: Project) -> Callable[[], Any] | None:
     if not project.settings.store_lender:
         return None
     return lambda: open_lender(access_of(app, project))
-
-
-def plan_of(app: App, project: Project) -> Plan:
-    """The plan of the files as they are now. Raises ConfigError and UsageError."""
-    assert project.config is not None
-    resolved = resolve(project.config, today=today(app.clock))
-    plan = bind(resolved, partial(find_tool, project.manager), check_options)
-    find_scheme(project.manager, plan)
-    return plan

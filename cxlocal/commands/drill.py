@@ -11,11 +11,10 @@ from cxlocal.commands.doctor import (
     add_own_plugins,
     checks_without_store,
     is_passing_here,
-    plan_of,
 )
 from cxlocal.commands.frame import command
 from cxlocal.commands.output import json_option, write_document
-from cxlocal.commands.project import load_project, make_machine
+from cxlocal.commands.project import load_project, make_machine, plan_of
 from cxlocal.commands.terminal import say
 from cxlocal.doctor.check import Check, readiness
 from cxlocal.doctor.machine import check_disk, check_journal, check_plugins

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cxlocal.exchange.store import Store
     from cxlocal.hooks.manager import Manager
     from cxlocal.journal.file import Journal
+    from cxlocal.plan.types import Plan
     from cxlocal.runner.outlets import Outlets
     from cxlocal.runner.source import Machine
 
@@ -58,6 +60,21 @@ def load_project(app: App, *, needed: bool = False, shipped_only: bool = False) 
         warn=warn_once,
     )
     return Project(root, config, chosen, manager)
+
+
+def plan_of(app: App, project: Project) -> Plan:
+    """The plan of the files as they are now, bound to tools. Raises ConfigError and UsageError."""
+    from cxlocal.hooks.options import check_options
+    from cxlocal.hooks.registered import find_tool
+    from cxlocal.plan.bind import bind
+    from cxlocal.plan.resolve import resolve
+    from cxlocal.runner.source import find_scheme, today
+
+    assert project.config is not None
+    resolved = resolve(project.config, today=today(app.clock))
+    plan = bind(resolved, partial(find_tool, project.manager), check_options)
+    find_scheme(project.manager, plan)
+    return plan
 
 
 def open_project_store(

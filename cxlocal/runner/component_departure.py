@@ -20,6 +20,7 @@ from cxlocal.plan.components import components_in, components_of, departed
 from cxlocal.plan.types import Component, Plan, Stage
 from cxlocal.runner import component_record as recorded
 from cxlocal.runner.own_words import made_here
+from cxlocal.runner.placements import removed_drafts
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.recovery import take_down
 from cxlocal.runner.resources import Made, standing_in
@@ -165,7 +166,8 @@ def destroy(
     journal: Journal, machine: Machine, deliverable: str, instance: str, component: str,
     door: Door | None,
 ) -> list[tuple[Made, str]]:  # fmt: skip
-    """Take one mutable component away, by its tool, behind the ``door`` of the environment; why it could not be.
+    """Take one mutable component away, by its tool, behind the ``door`` of the environment; why it could not be. Where
+    nothing is left of it, it serves no more.
     Raises UsageError where no tool made one of that name, Refused where somebody took the turn."""
     found = [one for one in _standing(journal, deliverable, instance) if one.component == component]
     if not found:
@@ -185,12 +187,17 @@ def destroy(
             f" {quoted(instance)} {quoted(component)} -m WHY",
             name="no-component",
         )
-    return take_down(journal, machine, found, door)
+    unpaid = take_down(journal, machine, found, door)
+    left = [one.component for one in standing_in(journal, deliverable, instance)]
+    if component not in left:
+        record = RunRecord.attach(journal, found[0].run)
+        record.record(*removed_drafts(record, found[0].environment, instance, component))
+    return unpaid
 
 
 def _standing(journal: Journal, deliverable: str, instance: str) -> list[Made]:
     made = standing_in(journal, deliverable, instance)
-    return [one for one in made if one.is_component and one.verb in recorded.IN_PLACE]
+    return [one for one in made if one.is_component and one.in_place]
 
 
 def _before(

@@ -7,7 +7,6 @@ component stands that does not serve, the place may be at either; whoever comes 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Any
 
 from cxlocal.domain import Outcome
 from cxlocal.errors import CxError, Refused
@@ -32,8 +31,8 @@ from cxlocal.runner.work import Launch
 from cxlocal.text import quoted
 from cxlocal.values import NamedTuple
 
-BEFORE, UNSAID = "before", "unsaid"
-"""Sides that no resource stands for: what served when nobody said so of it, and what nothing could destroy."""
+BEFORE = "before"
+"""A side that no resource stands for: what served when nobody said so of it."""
 NOT_BACK = "not-taken-back"
 
 
@@ -47,14 +46,21 @@ class Former(NamedTuple):
     component: Component | None = None
     """By its own plan."""
 
+    @property
+    def rotated(self) -> bool:
+        """By that it rotated itself, and was not changed in place."""
+        return self.component is not None and self.component.rotates_itself
+
 
 def former_of(site: Site, component: Component) -> Former | None:
     """What serves of a component in an environment, also where it was changed in place until now; None for nothing."""
     rows = live(site.work.record, site.instance)
-    own = [row for row in rows if row["service"] == component.name]
+    names = (component.name, component.was or component.name)
+    own = [row for row in rows if row["service"] in names]
     for row in reversed(own or rows):
         found = _planned(site, component, row["version_run"])
-        if found is not None:
+        # One that rotated itself has a row of its own, or was destroyed since.
+        if found is not None and (own or not found.rotated):
             return found
     return Former(own[-1]["version"]) if own else None
 
@@ -125,7 +131,7 @@ class OwnRotation(Rotation):
         ``shown``: what its tool said before anything was changed."""
         there = [
             one for one in recorded.of_components(site)
-            if one.verb in recorded.IN_PLACE
+            if one.in_place
             and one.component in (component.name, component.was or component.name)
         ]  # fmt: skip
         serving = [one for one in there if one.serves]
@@ -225,12 +231,8 @@ class OwnRotation(Rotation):
             yield from super()._do(action, phase)
 
     def _intend(self) -> None:
-        site, lasts = self.site, self.site.environment.lifetime == "lasting"
-        if not (lasts or site.can(self.component, "destroy")):
-            self._sides = [UNSAID]
-            return
         [(one, _)] = recorded.intend(
-            site, self.component, 1, verb=recorded.APPLY, deployment=self._deployment
+            self.site, self.component, 1, verb=recorded.APPLY, deployment=self._deployment
         )
         self.fresh[one], self._sides = None, [one]
 
@@ -245,8 +247,7 @@ class OwnRotation(Rotation):
 
         self._running.add(side)
         if not self._old and site.can(component, "provision"):
-            told = "" if side == UNSAID else side
-            made = yield from site.ask(component, "provision", on_intend=keep, resource=told)
+            made = yield from site.ask(component, "provision", on_intend=keep, resource=side)
             if made.outcome != Outcome.SUCCESS:
                 self._fail(f"{component.name}: {made.reason or made.outcome}", made.outcome)
                 return
@@ -306,7 +307,7 @@ class OwnRotation(Rotation):
         return (
             yield from site.ask(
                 component, "apply", on_intend=keep, artifact=site.artifact(component), handle=handle,
-                resource="" if side in (BEFORE, UNSAID) else side,
+                resource="" if side == BEFORE else side,
                 variables=site.variables_of(component),
             )
         )  # fmt: skip
@@ -327,11 +328,10 @@ class OwnRotation(Rotation):
         site, component, version = self.site, self.component, self.site.work.record.version
         if not site.can(component, "observe"):
             return Said()
-        side = self._sides[0]
-        told: dict[str, Any] = {}
-        if side != UNSAID:
-            told = {"resource": side, "handle": recorded.handle_of(site, component)}
-        found = yield from site.ask(component, "observe", **told)
+        found = yield from site.ask(
+            component, "observe", resource=self._sides[0],
+            handle=recorded.handle_of(site, component),
+        )  # fmt: skip
         if not isinstance(found.result, Observed):
             return self._unseen("it was applied, and cannot be asked", found)
         if found.result.healthy is False:

@@ -22,8 +22,6 @@ from cxlocal.runner.site import Site
 Keep = Callable[[object], None]
 """Makes a handle durable before its side effect."""
 CREATE, PROVISION, APPLY = "create", "provision", "apply"
-IN_PLACE = (PROVISION, APPLY)
-"""What asked a tool for something of which there is one: to make it, or what rotates itself to come to a version."""
 KNOWN_TURN = """
 SELECT max(turn) AS turn FROM (
   SELECT max(turn) AS turn FROM deployment_attempt WHERE deliverable = :name AND instance = :place
@@ -46,9 +44,7 @@ def of_components(site: Site) -> list[Made]:
 def standing_of(site: Site, component: Component) -> Made | None:
     """A component of which there is one as it stands there; None where nobody said that it does."""
     for one in of_components(site):
-        if one.component in (component.name, component.was or component.name) and (
-            one.verb in IN_PLACE
-        ):
+        if one.in_place and one.component in (component.name, component.was or component.name):
             return one
     return None
 

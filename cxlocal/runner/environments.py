@@ -164,7 +164,7 @@ def close_environment(
     # A deployment of components says what it is about to make, so one that failed before that made nothing.
     rotates = {one.name for one in record.plan.stages if one.rotates}
     stages = [one for one, succeeded in found.items() if succeeded or one not in rotates]
-    stand = [one for one in standing_in(journal, deliverable, instance) if one.verb == "provision"]
+    stand = [one for one in standing_in(journal, deliverable, instance) if one.in_place]
     if stages or stand:
         record.record(*_closed_drafts(record, name, instance, reason, stages, stand))
     else:
@@ -183,7 +183,8 @@ def _closed_drafts(
     whys = [f"nothing can tell what {', '.join(stages)} made in it, or take that away"] * bool(
         stages
     )
-    whys += [f"{one.component or one.tool} stands: {one.tool} has no destroy" for one in stand]
+    kinds = dict.fromkeys((one.component or one.tool, one.tool) for one in stand)
+    whys += [f"{what} stands: {tool} has no destroy" for what, tool in kinds]
     text = f"{instance} was closed and not destroyed: {'; '.join(whys)}"
     return [
         *(resource_gone(record.ref, resource=one.id, how="left", why=reason) for one in stand),

@@ -210,10 +210,12 @@ def _describe(artifact: ArtifactRef) -> dict[str, Any]:
     return {"name": artifact.name, "purl": artifact.purl, "sha256": artifact.sha256}
 
 
-def removed_drafts(record: RunRecord, environment: str, instance: str) -> list[Draft]:
-    """Every service the journal says is live in an instance runs there no longer."""
+def removed_drafts(
+    record: RunRecord, environment: str, instance: str, service: str | None = None
+) -> list[Draft]:
+    """Every service the journal says is live in an instance runs there no longer; or the one alone."""
     by_service: dict[str, list[str]] = {}
-    for row in live(record, instance):
+    for row in live(record, instance, service):
         by_service.setdefault(row["service"], []).append(row["deployment"])
     return [
         places.service_removed(

@@ -95,6 +95,11 @@ class Made(NamedTuple):
         return f"{self.component or self.tool} {self.id[:8]} in {self.instance}"
 
     @property
+    def in_place(self) -> bool:
+        """There is one of it, which was made or comes to versions: no instance that comes and goes."""
+        return self.taken_by == "destroy"
+
+    @property
     def taken_by(self) -> str:
         """The verb that takes it away."""
         return "remove" if self.verb == "create" else "destroy"

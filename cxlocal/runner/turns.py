@@ -302,15 +302,12 @@ def alone_at(
     journal: Journal, deliverable: str, place: str, who: str, warn: Callable[[str], None],
     does: str = DEPLOYS,
 ) -> Iterator[None]:  # fmt: skip
-    """Have a place to ourselves while something of it is taken away, by what is known here. Raises Refused where
-    somebody changes it."""
+    """Have a place to ourselves on this machine, while what runs left is taken away: no turn is asked for that. Raises
+    Refused where another command has it."""
     lock = hold(journal, deliverable, place, who, warn)
     if lock is None:
         raise busy(journal, deliverable, place, does)
     try:
-        for one in open_turns(journal, deliverable, place):
-            if one["node"] != journal.node:  # an own one was cut off, or it would have the lock
-                raise elsewhere(place, one)
         yield
     finally:
         lock.release()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toys import CONFIG, DB, LB, STAGES, WEB, component
+from toys import APPLY, CONFIG, DB, LB, STAGES, WEB, component
 
 from cxlocal.commands.table import OUTWARD
 
@@ -143,12 +143,17 @@ def test_a_deployment_finds_out_that_its_environment_was_destroyed(two: Two, way
     assert again.code == 0 and len(shop.serving) == 2, again.err
 
 
+ITSELF = STAGES + component("db", {"apply": APPLY}, 'artifact = "app"')
+"""One that rotates itself, by a tool that cannot take it away."""
+PER_RUN = ("{ protected = false }", '{ lifetime = "per-run" }')
+
+
 @pytest.mark.parametrize("lifetime", ["lasting", "per-run"])
-def test_what_no_tool_can_take_away_is_named(desk_shop: Any, lifetime: str) -> None:
+@pytest.mark.parametrize("config", [CONFIG, ITSELF], ids=["changed in place", "rotates itself"])
+def test_what_no_tool_can_take_away_is_named(desk_shop: Any, lifetime: str, config: str) -> None:
     shop = desk_shop
-    config = CONFIG
     if lifetime == "per-run":
-        config = config.replace("{ protected = false }", '{ lifetime = "per-run" }')
+        config = config.replace(*PER_RUN)
     done = shop.release("one", config)
     assert done.code == 0, done.err
     if lifetime == "lasting":
@@ -161,10 +166,30 @@ def test_what_no_tool_can_take_away_is_named(desk_shop: Any, lifetime: str) -> N
     assert (shop.desk / "db").exists()
     assert shop.query("SELECT deleted_how FROM environment") == ["closed, not destroyed"]
     [text] = shop.query("SELECT text FROM open_flags WHERE kind = 'closed-not-destroyed'")
-    assert "db stands" in text and "lb" not in text
-    assert shop.query("SELECT component, gone_how FROM resource WHERE verb = 'provision'") == [
-        ("db", "left")
-    ]
+    assert text.count("db stands") == 1 and "lb" not in text
+    made = "SELECT component, gone_how FROM resource WHERE verb IN ('provision', 'apply')"
+    assert shop.query(made) == [("db", "left")]
+    assert shop.query("SELECT count(*) FROM resources_now") == [0]
+    assert shop.query("SELECT count(*) FROM deployments_now") == [0]
+
+
+@pytest.mark.parametrize(
+    ("config", "code"),
+    [
+        (ITSELF.replace("touch", "echo it fails; exit 1; touch"), 1),
+        (ITSELF.replace("protected = false", "protected = false, check = 'exit 1'"), 1),
+    ],
+    ids=["apply fails", "the environment says no"],
+)
+def test_what_failed_in_an_environment_of_one_run_is_named(
+    desk_shop: Any, config: str, code: int
+) -> None:
+    shop = desk_shop
+    config = config.replace(PER_RUN[0][:-2], PER_RUN[1][:-2])
+    done = shop.release("one", config)
+    assert done.code == code and "bug in cxlocal" not in done.err, done.err
+    assert shop.query("SELECT component, gone_how FROM resource") == [("db", "left")], done.err
+    assert shop.query("SELECT deleted_how FROM environment") == ["closed, not destroyed"]
     assert shop.query("SELECT count(*) FROM resources_now") == [0]
 
 

@@ -15,9 +15,11 @@ from deployments import (
     ITSELF,
     REFUSED,
     TOOLS,
+    VERBS,
     Faults,
     Machine,
     Moment,
+    Own,
     World,
     moments,
     run,
@@ -43,6 +45,7 @@ def shop(tmp_path: Path) -> Iterator[World]:
 
 
 SHOP_TABLE = '[components.shop]\ntool = "own"\nartifact = "app"\n'
+OWN_ONLY = ITSELF.split("[components.lb]")[0] + SHOP_TABLE
 
 
 def asked(story: Any, faults: dict[Moment, str] | None = None) -> list[str]:
@@ -181,6 +184,27 @@ def test_one_that_the_environment_refuses_first_is_destroyed(shop: World) -> Non
     assert shop.place == "" and one.live() == "" and one.exist() == set()
 
 
+@pytest.mark.parametrize("lifetime", ["lasting", "per-run"])
+@pytest.mark.parametrize(
+    "where", [first("shop apply"), first("shop observe"), REFUSED], ids=lambda one: one.what
+)
+def test_one_that_no_tool_takes_away_stays_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lifetime: str, where: Moment
+) -> None:
+    """A first one that fails is said before, wherever it is made: so whoever ends the environment knows of it."""
+    monkeypatch.setitem(VERBS, "shop", ("preview", "apply", "observe"))
+    monkeypatch.delattr(Own, "destroy")
+    world = World(tmp_path, OWN_ONLY.replace('check = "true"', f'check = "true"\nlifetime = "{lifetime}"'))  # fmt: skip
+    one = world.machines[0]
+    faults = {where: "failure", first("shop destroy"): "failure"}
+    assert run(one.deploy("0.1.0"), faults.get) == "failure", one.said
+    rows = one.journal.query("SELECT component FROM resources_now WHERE verb = 'apply'")
+    assert rows == [{"component": "shop"}] and one.live() == ""
+    flags = one.journal.query("SELECT subject FROM open_flags WHERE kind = 'not-removed'")
+    assert [row["subject"] for row in flags] == list(one.exist())
+    world.close()
+
+
 def test_a_rollback_turns_weights_and_applies(tmp_path: Path) -> None:
     world = World(tmp_path, ITSELF.replace("count = 2", 'count = 2\nkeep_old = "1h"'))
     one = world.machines[0]
@@ -239,9 +263,6 @@ def test_what_was_changed_outside_is_flagged(shop: World) -> None:
     shop.place = "9.9.9"
     assert run(one.deploy("0.1.1")) == "success"
     assert any("shop is at 9.9.9, the journal says 0.1.0" in each for each in one.said)
-
-
-OWN_ONLY = ITSELF.split("[components.lb]")[0] + SHOP_TABLE
 
 
 def test_one_alone_says_where_it_answers_and_is_repaired(tmp_path: Path) -> None:

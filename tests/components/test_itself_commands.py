@@ -127,3 +127,50 @@ def test_another_machine_goes_on_after_a_kill(place: Place) -> None:
         "sql", "SELECT component FROM resources_now ORDER BY component", "--json", env=other
     ).json()
     assert [row["component"] for row in rows] == ["db", "shop", "web"]
+
+
+def test_one_that_is_destroyed_alone_serves_no_more(place: Place) -> None:
+    """And what it was at is not come back to: whatever fails next is the first of it."""
+    shop = place.shop
+    assert place.release("one").code == 0
+    kept = shop.command("env", "release", "production", "shop", "-m", "others have it")
+    assert kept.code == 2 and "is still in the file" in kept.err, kept.err
+    done = shop.command("env", "destroy", "production", "shop", "--yes")
+    assert done.code == 0 and not (shop.desk / "shop").exists(), done.err
+    now = "SELECT service, version FROM deployments_now"
+    assert shop.query(now) == [("web", "0.1.0")]
+    assert [row["service"] for row in shop.command("env", "list", "--json").json()] == ["web"]
+    failed = place.release("bad")
+    assert failed.code == 1 and "is at 0.1.0 again" not in failed.err, failed.err
+    assert not (shop.desk / "shop").exists() and shop.query(now) == [("web", "0.1.0")]
+    done = place.release("two")
+    assert done.code == 0 and " by two with two" in place.at, done.err
+
+
+STAGE = """
+[stages]
+build = { command = "cp site.txt app.txt", produces = { app = "app.txt" } }
+live = { tool = "commands", environment = "production", NEEDS, pass_env = ["DESK"], with = { apply = "touch $DESK/it", destroy = 'DESTROY' } }
+[environments]
+production = { protected = false }
+"""
+
+
+@pytest.mark.parametrize("needs", ['needs = ["build"]', "needs = []"])
+def test_what_a_stage_with_a_tool_brought_is_destroyed_alone(desk_shop: Any, needs: str) -> None:
+    """What is left of it serves on; when it is gone nothing does."""
+    shop = desk_shop
+    config = STAGE.replace("NEEDS", needs).replace(
+        "DESTROY", 'test ! -e "$DESK/stuck"; rm "$DESK/it"'
+    )
+    assert shop.release("one", config).code == 0
+    [service] = shop.query("SELECT service FROM deployments_now")
+    (shop.desk / "stuck").touch()
+    command = ("env", "destroy", "production", service, "--yes")
+    part = shop.command(*command)
+    assert part.code == 9, part.err
+    assert shop.query("SELECT service FROM deployments_now") == [service]
+    (shop.desk / "stuck").unlink()
+    done = shop.command(*command)
+    assert done.code == 0 and not (shop.desk / "it").exists(), done.err
+    assert shop.query("SELECT service FROM deployments_now") == []

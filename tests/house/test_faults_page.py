@@ -36,6 +36,7 @@ FAULTS = {
     "Instances of a component that left the file, or is called otherwise, still get traffic",
     "A database leaves the file",
     "A deployment fails, is killed or cancelled where a component rotates itself (Compose, Helm)",
+    "One component of an environment is destroyed, and the next deployment fails",
     "`apply` of a component that rotates itself ends in 0 and did nothing, or somebody changed it by hand",
     "A deployment is refused only when it counts",
     "Two versions of a worker do the same work twice",
