@@ -93,6 +93,9 @@ def pay_due(
         of_run = [one for one in owed if one.run == run]
         unpaid += _pay_of_run(journal, machine, of_run, quietly=doors is not None)
     still = {one.instance for one, _ in unpaid}
+    # What other machines made keeps its environment open: they take it away, or 'env reap' does.
+    tried = {one.id for one in owed}
+    still |= {one.instance for one in all_due if one.id not in tried}
     others = [(one.run, one.deliverable, one.environment, one.instance) for one in owed]
     mine = [tuple(row.values()) for row in journal.query(STANDING, (journal.node,))]
     for run, deliverable, name, instance in dict.fromkeys([*mine, *others]):

@@ -254,6 +254,36 @@ with = {{ provision = "true", destroy = "touch {gone}" }}
     assert done.code == 9 and not mark.exists(), done.err
 
 
+def test_what_another_machine_made_keeps_an_environment_of_a_run_open(
+    shop: Any, tmp_path: Path
+) -> None:
+    """It is neither left nor gone when this machine has taken away its own."""
+    stuck = tmp_path / "stuck"
+    planned = {"provision": "true", "destroy": f"test ! -e {stuck}"}
+    shop.write(f"""
+[stages]
+try = {{ command = "true", environment = "test" }}
+[environments.test]
+lifetime = "per-run"
+tool = "commands"
+with = {{ provision = "true", destroy = "{planned["destroy"]}" }}
+""")
+    stuck.touch()
+    assert "It stays owed" in shop.run().err
+    [run] = shop.query("SELECT id FROM run")
+    tell_made(shop, tmp_path / "other", planned, "commands", "")
+    stuck.unlink()
+    assert shop.run().code == 0
+    found = "SELECT coalesce(gone_how, '') FROM resource WHERE run = ? ORDER BY 1"
+    assert shop.query(found, run) == ["", "removed"]
+    ended = "SELECT coalesce(deleted_how, '') FROM environment WHERE instance = ?"
+    assert shop.query(ended, f"test-{run[:8]}") == [""]
+    done = shop.command("env", "reap")
+    assert done.code == 0, done.err
+    assert shop.query(found, run) == ["removed", "removed"]
+    assert shop.query(ended, f"test-{run[:8]}") == ["destroyed"]
+
+
 def tell_made(shop: Any, elsewhere: Path, options: Any, tool: str, machine: str) -> None:
     """What a journal elsewhere records of a run of this one that is over, as it comes to this one."""
     run = shop.query("SELECT id FROM run ORDER BY queued_at LIMIT 1")[0]
