@@ -150,7 +150,7 @@ class StageLog:
     def note(self, text: str) -> None:
         """Add a line of our own, marked as such, to the log and to what people see. What was written before is
         over: for one that comes while somebody writes there is ``note_amid``."""
-        self._settle()
+        self.settle()
         self.note_amid(text)
 
     def note_amid(self, text: str) -> None:
@@ -166,8 +166,8 @@ class StageLog:
             for one in line.splitlines():
                 self._echo.note(one)
 
-    def _settle(self) -> None:
-        """Write what was held back: nothing follows that could belong to it."""
+    def settle(self) -> None:
+        """Write and show what was held back: nothing follows that could belong to it."""
         rest = self._begun + (self._mask.end() if self._mask is not None else b"")
         self._begun = b""
         if rest:
@@ -175,7 +175,7 @@ class StageLog:
 
     def close(self) -> LogEntry:
         """Write what was held back; path, digest and size for the journal."""
-        self._settle()
+        self.settle()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -123,7 +123,7 @@ def destroy(work: Work, environment: Environment, *, hurried: bool) -> Program:
     owed = standing_in(work.record.journal, work.plan.deliverable, instance)
     limit = HURRIED_SECONDS if hurried else float(environment.timeout_seconds)
     payer = Payer(
-        work.record, work.manager, work.environ, held(work.secrets), limit,
+        work.record, work.manager, work.environ, held(work), limit,
         checkout=lambda record: work.workspace.project, leaves=True,
     )  # fmt: skip
     unpaid = yield from payer.pay(owed)

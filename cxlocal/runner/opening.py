@@ -7,7 +7,6 @@ it by the same functions: ``ask_git`` and ``record_beginning`` for a new one, ``
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +23,9 @@ from cxlocal.plan.select import Selection, select
 from cxlocal.processes.mask import Masker
 from cxlocal.revision.early import early_questions
 from cxlocal.revision.removal import remove_checkout
-from cxlocal.revision.repository import read_file
 from cxlocal.runner import orphans
 from cxlocal.runner.caches import key_contents
+from cxlocal.runner.checkout_again import fill
 from cxlocal.runner.contact import Met, first_sender, meet_store, turns_of
 from cxlocal.runner.facts import (
     facts_of,
@@ -342,27 +341,7 @@ def check_out_again(
         machine.home, source.repository, record.revision, name or record.run, in_place=in_place,
         filters=record.plan.filters,
     )  # fmt: skip
-    try:
-        if not in_place:
-            found.make(record.plan.paths, found.source)
-        found = found._replace(key_contents=_key_contents(source, record, found))
-        if record.version:
-            stamp(record.plan, found.project, record.version)
-    except BaseException:
-        if not in_place:
-            discard(found)
-        raise
-    return found
-
-
-def _key_contents(source: Source, record: RunRecord, workspace: Workspace) -> dict[str, bytes]:
-    """Those of the commit, also where the tree was stamped when the run began in it."""
-    found = key_contents(workspace.project, record.plan)
-    stamped = {one.file for one in record.plan.version.stamp} if workspace.in_place else set()
-    for name in stamped & found.keys():
-        path = os.path.join(source.repository.prefix, name)
-        found[name] = read_file(source.repository, record.revision, path) or b""
-    return found
+    return fill(found, record)
 
 
 def make_work(

@@ -31,7 +31,8 @@ from cxlocal.runner.own_words import made_here
 from cxlocal.runner.products import artifacts, described
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.resources import Made, is_of_home, is_own, may_be_used, record_gone, standing_in
-from cxlocal.runner.work import Launch, environment_folder
+from cxlocal.runner.source import Machine, open_source, read_secrets
+from cxlocal.runner.work import Launch, Work, environment_folder
 from cxlocal.values import NamedTuple
 
 HURRIED_SECONDS = 4.0
@@ -46,8 +47,8 @@ class Payer(NamedTuple):
     record: RunRecord
     manager: Manager
     environ: Mapping[str, str]
-    secrets: Callable[[Iterable[str]], Mapping[str, str]]
-    """The values of secrets by their names. Raises CxError where one is missing."""
+    secrets: Callable[[RunRecord, Iterable[str]], Mapping[str, str]]
+    """The values of secrets by their names, for what a run made. Raises CxError where one is missing."""
     limit_seconds: float
     turn: int = 0
     """Number of the turn in which that is done."""
@@ -196,7 +197,8 @@ class Payer(NamedTuple):
     ) -> Generator[Launch, End, ToolOutcome]:  # fmt: skip
         """Carry out one verb; ``told`` is what its ``ctx`` has otherwise than the thing it is asked of.
         ``limit_seconds``: 0 for that of all."""
-        secrets = self.secrets(dict.fromkeys((*self._listed(made), *tool.secrets)))
+        names = dict.fromkeys((*self._listed(made), *tool.secrets))
+        secrets = self.secrets(self._source_of(made), names)
         mask = Masker([*secrets.values(), *own_credentials(self.environ)])
         journal = self.record.journal
         place = environment_folder(journal.home, made.deliverable, made.instance)
@@ -337,21 +339,34 @@ def latest(made: Sequence[Made]) -> list[tuple[Made, list[str]]]:
     return [(found[0], [one.id for one in found]) for found in groups.values()]
 
 
-def held(secrets: Mapping[str, str]) -> Callable[[Iterable[str]], Mapping[str, str]]:
-    """The secrets of a run that is being carried out: it has those of all its stages. What an earlier run made may need
-    others."""
+def held(work: Work) -> Callable[[RunRecord, Iterable[str]], Mapping[str, str]]:
+    """The secrets of a run that is being carried out: those of all its stages. What an earlier run made may need
+    others, which the commit of that run has."""
 
-    def chosen(names: Iterable[str]) -> Mapping[str, str]:
+    def chosen(record: RunRecord, names: Iterable[str]) -> Mapping[str, str]:
         wanted = list(names)
-        if missing := [name for name in wanted if name not in secrets]:
-            raise Trouble(
-                f"it needs the secrets {', '.join(missing)}",
-                why="what made it had them, and this run has no more",
-                hint="cxlocal env reap asks for those of its own commit",
-            )
-        return {name: secrets[name] for name in wanted}
+        found = dict(work.secrets)
+        if more := [name for name in wanted if name not in found]:
+            assert work.machine is not None, "nothing of another run is carried out here"
+            found |= secrets_of(work.machine, record, more)
+        return {name: found[name] for name in wanted}
 
     return chosen
+
+
+def secrets_of(machine: Machine, record: RunRecord, names: Iterable[str]) -> Mapping[str, str]:
+    """The values of secrets on another day, by the sources of the run's own commit. Raises CxError."""
+    wanted = list(names)
+    if not wanted:
+        return {}
+    source = open_source(machine, record.revision, {})
+    if source.config.deliverable.name != record.ref.deliverable:
+        raise Trouble(
+            f"it needs the secrets {', '.join(wanted)} of {record.ref.deliverable}",
+            why=f"this folder is {source.config.deliverable.name}",
+            hint="run this in the folder of that deliverable, or with -C DIR",
+        )
+    return read_secrets(source.settings, wanted, machine.environ, machine.root)
 
 
 def machine_of(journal: Journal, node: str) -> str:

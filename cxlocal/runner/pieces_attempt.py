@@ -10,9 +10,8 @@ Every reporting command imports this, so what only some stages need is imported 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,16 +137,6 @@ class Surroundings(NamedTuple):
         if project is not None and home is not None:
             manager.add_project(project, home)
         return readers(manager)
-
-
-class _Aside:
-    """What readers of reports print: for people, and not the data of the command."""
-
-    def write(self, chunk: bytes) -> None:
-        """Show it."""
-        if sys.stderr is not None:
-            with suppress(OSError, ValueError):
-                sys.stderr.write(chunk.decode("utf-8", "replace"))
 
 
 class PieceAttempt:
@@ -336,6 +325,8 @@ class PieceAttempt:
         Raises OutcomeFailure and Trouble for a success that the judge says is none, and trouble of
         ours where the caller is strict and all else is well.
         """
+        if self.log is not None:
+            self.log.settle()  # before readers are loaded, for which standard output is set aside
         left, verdict = self._judge(outcome, reason)
         log = self._close(verdict if verdict[0] != outcome else None)
         troubles = self.troubles
@@ -390,11 +381,12 @@ class PieceAttempt:
         if not (stage.reports or stage.produces or self.reports or self.produced):
             return None, (outcome, reason)
         from cxlocal.runner.driver import drive_apart
+        from cxlocal.runner.pieces_aside import Aside
         from cxlocal.runner.stage_outputs import Named, confine, find_left, released
         from cxlocal.runner.stage_verdict import judge_left
         from cxlocal.runner.work import Around
 
-        record = self.record
+        record, aside = self.record, Aside(self.masker)
         try:
             folder = self.around.folder()
             named = confine(folder, Named(self.produced, self.reports))
@@ -402,7 +394,7 @@ class PieceAttempt:
             if stage.reports or self.reports:
                 home = None if record is None else record.journal.home
                 readers = self.around.readers(home, self.troubles.warn)
-            around = Around(self._environ_of_readers, _Aside())
+            around = Around(self._environ_of_readers, aside)
             left = drive_apart(
                 find_left(stage, named, folder, self._before, readers, self.masker, around),
                 self.clock,
@@ -411,6 +403,8 @@ class PieceAttempt:
             if outcome == Outcome.SUCCESS:
                 outcome, reason = Outcome.ERROR, _words(_known(problem))
             return None, (outcome, reason)
+        finally:
+            aside.end()
         version = "" if record is None else released(record)
         return left, judge_left(stage, (outcome, reason), left, version)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from cxlocal.runner import leftovers, orphans
 from cxlocal.runner.driver import drive
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.resources import Made, is_own, standing, standing_in
-from cxlocal.runner.source import Machine, open_source, read_secrets
+from cxlocal.runner.source import Machine
 from cxlocal.text import quoted
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _pay_of_run(
             still = [each for each in due(journal) if each.id in ids]
             return _pay_run(journal, machine, one.run, still, quietly=quietly)
     except Refused as busy:
-        return [(each, f"{busy.what}: {busy.why}") for each in owed]
+        return _rest(busy, owed, due(journal))
 
 
 def _pay_lasting(
@@ -139,8 +139,19 @@ def _pay_lasting(
                         journal, machine, one.run, [one], idle=idle, door=door, quietly=True
                     )
     except Refused as problem:
-        return [(one, f"{problem.what}: {problem.why}") for one in there]
+        unpaid += _rest(problem, there, due(journal), unpaid)
     return unpaid
+
+
+def _rest(
+    problem: CxError, asked: list[Made], there: list[Made], unpaid: Sequence[tuple[Made, str]] = ()
+) -> list[tuple[Made, str]]:
+    """What of ``asked`` is still ``there`` and has no reason of its own when a problem came between: that is its
+    reason."""
+    from cxlocal.runner.payer import words_of
+
+    left = {one.id for one in there} - {one.id for one, _ in unpaid}
+    return [(one, words_of(problem)) for one in asked if one.id in left]
 
 
 def destroy_environment(
@@ -246,7 +257,7 @@ def _take_away(
     from cxlocal.runner.lent_checkouts import LentCheckouts
     from cxlocal.runner.own_plan import require_plan_of_folder
     from cxlocal.runner.own_words import made_here
-    from cxlocal.runner.payer import Payer, words_of
+    from cxlocal.runner.payer import Payer, secrets_of, words_of
 
     try:
         record = RunRecord.attach(journal, run)
@@ -255,30 +266,24 @@ def _take_away(
         manager = _manager(machine)
     except CxError as problem:
         return [(one, words_of(problem)) for one in owed]
-    with LentCheckouts(machine) as lent, Supervisor(machine.clock) as supervisor:
-        payer = Payer(
-            record, manager, machine.environ, partial(_secrets, machine, record), DUE_SECONDS,
-            checkout=lent.of, leaves=leaves or owed[0].lifetime == "per-run",
-        )  # fmt: skip
-        if door is not None:
-            payer = payer._replace(turn=door.number, check=door.check)
-        unpaid: list[tuple[Made, str]] = drive(payer.pay(owed, idle=idle), supervisor)
-        return unpaid
-
-
-def _secrets(machine: Machine, record: RunRecord, names: Iterable[str]) -> Mapping[str, str]:
-    """The values of secrets on another day, by the sources of the run's own commit. Raises CxError."""
-    wanted = list(names)
-    if not wanted:
-        return {}
-    source = open_source(machine, record.revision, {})
-    if source.config.deliverable.name != record.ref.deliverable:
-        raise Trouble(
-            f"it needs the secrets {', '.join(wanted)} of {record.ref.deliverable}",
-            why=f"this folder is {source.config.deliverable.name}",
-            hint="run this in the folder of that deliverable, or with -C DIR",
-        )
-    return read_secrets(source.settings, wanted, machine.environ, machine.root)
+    unpaid: list[tuple[Made, str]] = []
+    try:
+        with LentCheckouts(machine) as lent, Supervisor(machine.clock) as supervisor:
+            payer = Payer(
+                record, manager, machine.environ, partial(secrets_of, machine), DUE_SECONDS,
+                checkout=lent.of, leaves=leaves or owed[0].lifetime == "per-run",
+            )  # fmt: skip
+            if door is not None:
+                payer = payer._replace(turn=door.number, check=door.check)
+            unpaid = drive(payer.pay(owed, idle=idle), supervisor)
+    except Refused:
+        raise
+    except CxError as problem:
+        rest = _rest(problem, owed, standing(journal), unpaid)
+        if not rest:  # nothing has it for a reason
+            machine.voice.warn(words_of(problem))
+        unpaid += rest
+    return unpaid
 
 
 def _tell_paid(journal: Journal, machine: Machine, owed: list[Made]) -> None:

@@ -27,17 +27,14 @@ from cxlocal.processes.log import StageLog
 from cxlocal.processes.mask import Masker
 from cxlocal.processes.start import shell
 from cxlocal.processes.supervisor import Supervisor
-from cxlocal.revision.checkout import checkout
-from cxlocal.revision.filters import agreed_filters
-from cxlocal.revision.removal import remove_checkout
 from cxlocal.revision.repository import resolve
+from cxlocal.runner.checkout_again import fill
 from cxlocal.runner.health_probe import HealthProbe
 from cxlocal.runner.outcomes import Said, judge
 from cxlocal.runner.payer import HURRIED_SECONDS, Payer, held
 from cxlocal.runner.placements import instance_of
 from cxlocal.runner.products import artifacts, described
 from cxlocal.runner.record import RunRecord
-from cxlocal.runner.run_version import stamp
 from cxlocal.runner.work import Launch, Work
 from cxlocal.runner.workspace import Workspace
 
@@ -129,15 +126,12 @@ class Site:
         """The same place as another run deploys there: by its plan, in a checkout of its commit, with its bytes and
         today's secrets. Raises Trouble where its commit is not here."""
         work = self.work
-        folder = _lent(work.workspace, record)
-        if folder is None:
+        space = _lent(work.workspace, record)
+        if space is None:
             raise Trouble(
                 f"commit {record.revision[:12]} is not here",
                 why=f"{record.version} was made from it", hint="git fetch --unshallow",
             )  # fmt: skip
-        space = work.workspace._replace(
-            commit=record.revision, folder=work.workspace.folder / "again", source=_lent_to(work.workspace, record),
-        )  # fmt: skip
         other = Work(
             record=record, manager=work.manager, workspace=space, environ=work.environ,
             voice=work.voice, secrets=work.secrets, readers={}, machine=work.machine,
@@ -145,7 +139,7 @@ class Site:
         other.artifacts = artifacts(record, check=False)
         other.word, other.doors, other.uris = work.word, work.doors, work.uris
         other.back = not work.back
-        there = Site(other, stage, self.attempt, folder, self.log, self._variables)
+        there = Site(other, stage, self.attempt, space.project, self.log, self._variables)
         there.turn, there.said, there._secret = self.turn, self.said, self._secret
         return there
 
@@ -258,7 +252,7 @@ class Site:
             work.record,
             work.manager,
             work.environ,
-            held(work.secrets),
+            held(work),
             float(limit),
             self.turn,
             checkout=self._checkout_of,
@@ -267,8 +261,10 @@ class Site:
     def _checkout_of(self, record: RunRecord) -> Path | None:
         """Where scripts are as the run had them that made something: its options mean those, and not what has become of
         them since."""
-        own = record.run == self.work.record.run
-        return self._folder if own else _lent(self.work.workspace, record)
+        if record.run == self.work.record.run:
+            return self._folder
+        space = _lent(self.work.workspace, record)
+        return None if space is None else space.project
 
     def secrets_of(self, component: Component) -> dict[str, str]:
         """The secrets of a component, of the environment, and of its tool."""
@@ -380,20 +376,20 @@ class Site:
         return stage_environment(work.environ, pass_env=pass_env, extra=variables)
 
 
-def _lent(workspace: Workspace, record: RunRecord) -> Path | None:
-    """The folder of cx.toml as another run of the deliverable had it, made once; None where its commit is not here."""
-    repository, plan = workspace.repository, record.plan
-    target = _lent_to(workspace, record)
-    if not target.exists():
-        try:
-            filters = agreed_filters(repository, plan.filters)
-            checkout(repository, record.revision, target, paths=plan.paths, filters=filters)
-            stamp(plan, target / repository.prefix, record.version)
-        except CxError:
-            remove_checkout(target)
-            return None
-    return target / repository.prefix
-
-
-def _lent_to(workspace: Workspace, record: RunRecord) -> Path:
-    return workspace.folder / "lent" / path_part(record.run)
+def _lent(workspace: Workspace, record: RunRecord) -> Workspace | None:
+    """A checkout of what another run of the deliverable was made from, made once beside that of the run and gone with
+    it; None where its commit is not here."""
+    folder = workspace.folder / "lent" / path_part(record.run)
+    found = Workspace(
+        workspace.repository,
+        record.revision,
+        folder,
+        folder / "source",
+        filters=record.plan.filters,
+    )
+    if found.source.exists():
+        return found
+    try:
+        return fill(found, record)
+    except CxError:
+        return None

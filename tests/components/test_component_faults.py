@@ -17,7 +17,7 @@ import pytest
 from deployments import REFUSED, Faults, Machine, Moment, World, moments, run, started
 
 from cxlocal.domain import Outcome
-from cxlocal.errors import Refused, Trouble
+from cxlocal.errors import CxError, Refused, Trouble
 from cxlocal.events.document import Draft, Event
 from cxlocal.hooks.tool import Tool
 from cxlocal.hooks.tool_worker import ToolOutcome
@@ -30,10 +30,12 @@ from cxlocal.runner import (
     reaping,
     recovery,
 )
+from cxlocal.runner.lent_checkouts import LentCheckouts
 from cxlocal.runner.payer import Payer
 from cxlocal.runner.place_doors import PlaceDoors
 from cxlocal.runner.record import RunRecord
 from cxlocal.runner.resources import Made, may_be_used
+from cxlocal.runner.turns import Door
 from cxlocal.runner.work import Work
 from cxlocal.text import parse_utc
 
@@ -280,8 +282,8 @@ class Hasty(Toy):
 def reap(
     world: World, machine: Machine, patch: pytest.MonkeyPatch, *, mute: bool = False,
     tool: type[Toy] = Toy,
-) -> None:  # fmt: skip
-    """``cxlocal env reap`` in this process: the record and the rule are the real ones."""
+) -> list[tuple[Made, str]]:  # fmt: skip
+    """``cxlocal env reap`` in this process: the record and the rule are the real ones. What is left, and why."""
 
     def ask(self: Payer, made: Made, tool: type[Tool], verb: str, **told: Any) -> Any:
         yield from ()
@@ -303,7 +305,7 @@ def reap(
         here.setattr(payer, "find_tool", lambda manager, name: tool)
         here.setattr(recovery, "_manager", lambda machine: None)
         doors = PlaceDoors(machine.journal, None, "env reap", machine.said.append)
-        recovery.pay_due(machine.journal, place, doors=doors)  # type: ignore[arg-type]
+        return recovery.pay_due(machine.journal, place, doors=doors)  # type: ignore[arg-type]
 
 
 UNENDED = "SELECT id FROM run WHERE finished_at IS NULL"
@@ -361,6 +363,35 @@ def test_what_was_to_be_drained_is_not_cut_by_reap(
     reap(world, first, monkeypatch, tool=tool)
     assert set(world.running) == set(world.weights)
     assert len(world.drained) == drained + (2 if tool is Toy else 0)
+
+
+@pytest.mark.parametrize("problem", [Refused, Trouble])
+@pytest.mark.parametrize(
+    "where", [(Door, "check"), (payer, "record_gone"), (LentCheckouts, "__exit__")]
+)
+@pytest.mark.parametrize("nth", [0, 1])
+def test_what_comes_between_leaves_what_is_not_gone_yet(
+    world: World, monkeypatch: pytest.MonkeyPatch, nth: int, where: tuple[Any, str],
+    problem: type[CxError],
+) -> None:  # fmt: skip
+    """Two are due. Whatever keeps it from going on is the reason of those that stand, and of no other."""
+    first = world.machines[0]
+    assert run(first.deploy("0.1.0")) == "success"
+    assert run(first.deploy("0.1.1"), at(Moment("web remove", "before", 1), "kill")) == "killed"
+    real, asked = getattr(*where), []
+
+    def fails(*told: Any) -> Any:
+        asked.append(told)
+        if len(asked) == nth + 1:
+            raise problem("it stops here", why="somebody was there", hint="none", name="stops")
+        return real(*told)
+
+    monkeypatch.setattr(*where, fails)
+    left = reap(world, first, monkeypatch)
+    there = {one.id for one in reaping.standing(first.journal) if one.due}
+    assert len(asked) > nth and {one.id for one, _ in left} == there and len(left) == len(there)
+    assert all("it stops here" in why for _, why in left)
+    assert left or problem is Refused or any("it stops here" in one for one in first.said)
 
 
 @pytest.mark.parametrize(

@@ -88,13 +88,49 @@ def test_what_needs_a_secret_that_left_the_file_stays_due(desk_shop: Any) -> Non
     key = {"OLD_KEY": "abcdefghijkl"}
     assert shop.run("--no-input", env=key).code == 0
     shop.write(STAGES + component("web", verbs, KEYS), {"site.txt": "two"})
-    done = shop.run("--no-input", env=key)
+    done = shop.run("--no-input")
     assert done.code == 0 and "could not remove" in done.err and "OLD_KEY" in done.err, done.err
     assert removed(shop) == [] and len(shop.running) == 2
     without = shop.command("env", "reap")
     assert without.code == 9 and "OLD_KEY" in without.err, without.err
     assert shop.command("env", "reap", env=key).code == 0
     assert removed(shop) == ["abcdefghijkl"] and set(shop.running.values()) == {"0.1.1"}
+
+
+SAYS_KEY = 'echo "$CXLOCAL_VERSION {verb} ${{OLD_KEY:-nothing}}" >> "$DESK/log"; '
+
+
+@pytest.mark.parametrize("way", ["a new release", "a rollback"])
+def test_what_is_stopped_and_started_has_the_secrets_it_was_made_with(
+    desk_shop: Any, way: str
+) -> None:
+    """The one that serves lists a secret, and what is to come in its place does not."""
+    shop = desk_shop
+    stops = {"stop": 'echo > "$DESK/stopped"', "start": 'rm -f "$DESK/stopped"'}
+    verbs = {**WEB, **stops}
+    verbs = {verb: SAYS_KEY.format(verb=verb) + command for verb, command in verbs.items()}
+    keys = KEYS + 'overlap = false\nkeep_old = "1h"\n'
+    plain = STAGES + component("web", verbs, keys)
+    shop.write(plain, {"site.txt": "one", ".gitignore": "app.txt\n"})
+    assert shop.run("--no-input").code == 0
+    secret = '[secrets]\nOLD_KEY = { env = "OLD_KEY" }\n'
+    key = {"OLD_KEY": "abcdefghijkl"}
+    shop.write(
+        STAGES + component("web", verbs, keys + 'secrets = ["OLD_KEY"]\n') + secret,
+        {"site.txt": "two"},
+    )
+    assert shop.run("--no-input", env=key).code == 0
+    back = ("rollback", "production", "--to", "0.1.0", "-m", "back")
+    if way == "a new release":
+        shop.write(plain, {"site.txt": "three"})
+    words = ("run", "--no-input") if way == "a new release" else back
+    without = shop.command(*words)
+    assert without.code == 9 and "OLD_KEY" in without.err, without.err
+    assert "0.1.1 stop abcdefghijkl" not in removed(shop)
+    done = shop.command(*words, env=key)
+    assert done.code == 0, done.err
+    assert "0.1.1 stop abcdefghijkl" in removed(shop)
+    assert not [one for one in removed(shop) if one.startswith("0.1.1") and "nothing" in one]
 
 
 def killed_before_it_is_taken_away(shop: Any) -> None:

@@ -93,3 +93,41 @@ def test_a_single_command_says_what_became_of_its_report(shop: Any, tools: Any) 
     assert words in done.err
     done = shop.command("stage", "reads", "--", "sh", "-c", "printf passes > said")
     assert done.code == 0, done.err
+
+
+TALKS = """
+import os
+from cxlocal.hooks.report import Case, Report
+from cxlocal.hooks.specs import hookimpl
+
+class Talks:
+    format = "talks"
+    def read(self, path, *, suite):
+        text = path.read_text().strip()
+        for part in (f"READS {text[:7]}", f"{text[7:]} \\x1b[2Jok gr\\u00fc".encode()[:-1], b"\\xbcn\\nend"):
+            os.write(1, part if isinstance(part, bytes) else part.encode())
+        return Report("talks", suite, (Case(suite, "talks", "passed", 0.5, ""),))
+
+@hookimpl
+def cxlocal_register_report_readers():
+    return [Talks()]
+"""
+SECRETS = """
+[stages]
+unit = { command = "true", reports = { talks = "said" }, secrets = ["KEY"] }
+[secrets]
+KEY = { env = "KEY" }
+"""
+
+
+def test_what_a_reader_prints_has_no_secret_and_moves_no_cursor(shop: Any, tools: Any) -> None:
+    tools(TALKS)
+    shop.write(SECRETS)
+    secret = "verysecretvalue1"
+    shop.environ |= {"KEY": secret}
+    begun = shop.command("run", "start").out
+    shop.environ |= dict(re.findall(r"(?m)^export (CXLOCAL_\w+)=(\S+?);?$", begun))
+    done = shop.command("stage", "unit", "--", "sh", "-c", "echo $KEY > said; echo data")
+    assert (done.code, done.out) == (0, "data\n"), done.err
+    assert "READS *** ok gr\u00fcn\nend\n" in done.err
+    assert secret[7:] not in done.err and "\x1b" not in done.err
