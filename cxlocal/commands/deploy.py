@@ -18,8 +18,15 @@ from cxlocal.commands.status import lasting_here
 from cxlocal.commands.terminal import say, warn
 from cxlocal.errors import UsageError
 from cxlocal.journal.file import Journal
-from cxlocal.runner.placements import live
-from cxlocal.runner.redeploy import Order, Shipped, as_error, deploy_stages, foresee, ship
+from cxlocal.runner.redeploy import (
+    Order,
+    Shipped,
+    as_error,
+    deploy_stages,
+    foresee,
+    ship,
+    versions_live,
+)
 from cxlocal.text import counted, quoted
 
 
@@ -111,7 +118,7 @@ def show_outlook(
     _learn(app, journal, order, offline=offline)
     record, ahead = foresee(machine, journal, order._replace(offline=offline))
     stages = deploy_stages(record, order.environment)
-    now = [row["version"] for row in live(record, order.environment)]
+    now = list(versions_live(record, order.environment))
     found = outlook(record.plan, stages, record, ahead)
     if as_json:
         write_document(

@@ -336,12 +336,13 @@ def reap(app: App, which: str, reason: str, dry_run: bool, output: Output) -> No
 def repair(app: App, environment: str, which: str, reason: str) -> None:
     """Record what serves in an environment of components, where the record of who made it is lost.
 
-    Instances are found by their labels. Those of the version that get traffic are recorded as live and get
-    all of it, the others are taken away; nothing is made.
+    Instances are found by their labels. Those of the version that get traffic, or run where nothing spreads it,
+    are recorded as live and get all of it, the others are taken away; nothing is made. Where what serves is what
+    the record says, nothing is changed.
     """
     from cxlocal.commands.choose_run import choose_run
     from cxlocal.commands.deploy import carry_out
-    from cxlocal.runner.redeploy import Order
+    from cxlocal.runner.redeploy import Order, foresee
 
     name = _deliverable(app)
     with app.journal(create=False) as journal:
@@ -356,12 +357,15 @@ def repair(app: App, environment: str, which: str, reason: str) -> None:
                 hint=f"cxlocal env repair {quoted(environment)} --live VERSION",
                 name="nothing-live",
             )
-        run = (
-            choose_run(app, journal, which, name, offline=True).run
-            if which
-            else rows[-1]["version_run"]
-        )
+        chosen = choose_run(app, journal, which, name, offline=True) if which else None
+        run = rows[-1]["version_run"] if chosen is None else chosen.run
         order = Order(run, environment, reason or "repaired", True, True, repair=True)
+        record, ahead = foresee(make_machine(app, fresh=False), journal, order)
+        if ahead.agrees:
+            say(
+                f"{record.version} serves in {environment}, as the record says; nothing was changed"
+            )
+            return
         carry_out(app, journal, order, offline=False, as_json=False, require_sync=False)
 
 

@@ -71,10 +71,23 @@ def outlook(plan: Plan, stages: Sequence[Stage], record: RunRecord | None, ahead
         one for one in stages
         if one.by_components and plan.environment(one.environment).lifetime == "lasting"
     ]  # fmt: skip
-    turns = tuple(line for one in mine for line in told_turns(plan, one.environment, ahead.again))
-    if record is not None:
-        turns += tuple(line for one in mine for line in told_leaving(record, one.environment))
+    turns: tuple[str, ...] = ()
+    for one in mine:
+        kept = None if record is None else kept_seconds(record, one.environment)
+        turns += tuple(told_turns(plan, one.environment, ahead.again, kept))
+        if record is not None:
+            turns += tuple(told_leaving(record, one.environment))
     return Outlook(turns, ahead)
+
+
+def kept_seconds(record: RunRecord, environment: str) -> dict[str, int]:
+    """How long what serves would be kept once it is replaced, by component; none of those of which nothing serves."""
+    instance = record.plan.environment(environment).instance(record.run)
+    return {
+        one.component: one.keep_seconds
+        for one in standing_in(record.journal, record.plan.deliverable, instance)
+        if one.is_component and one.serves
+    }
 
 
 def told_leaving(record: RunRecord, environment: str) -> list[str]:
@@ -94,40 +107,44 @@ def told_leaving(record: RunRecord, environment: str) -> list[str]:
     ]
 
 
-def told_turns(plan: Plan, environment: str, again: Mapping[str, int]) -> list[str]:
+def told_turns(
+    plan: Plan, environment: str, again: Mapping[str, int], kept: Mapping[str, int] | None
+) -> list[str]:
     """How the instances of an environment would be replaced, a line for each component. ``again``: how many that
-    served before would. Pure."""
+    served before would; ``kept``: for how long what serves is kept, by component (in seconds), None where nothing is
+    known of it. Pure."""
     return [
         f"{one.name} in {environment}: "
         + (
             f"{counted(again[one.name], 'instance')} that served before, given traffic again"
             if one.name in again
-            else _way(one)
+            else _way(one, kept)
         )
         for one in components_in(plan, environment)
         if not one.mutable
     ]
 
 
-def _way(one: Component) -> str:
+def _way(one: Component, kept: Mapping[str, int] | None) -> str:
     if one.rotates_itself:
         return "applied when all others are ready; what serves is applied again where the deployment fails"
-    new = counted(one.count, "new instance")
+    new, seconds = counted(one.count, "new instance"), (kept or {}).get(one.name, 0)
+    stay = f"kept for {duration_text(seconds)}" if seconds else ""
+    if one.behind:
+        steps = [
+            f"{step.weight} %"
+            + (f" for {duration_text(step.hold_seconds)}" if step.hold_seconds else "")
+            for step in one.rollout
+        ]
+        old = f", the old ones {stay}" if stay else ""
+        return f"{new}, turned in behind {one.behind} at {', then '.join(steps) or 'once'}{old}"
+    if kept is not None and one.name not in kept:
+        return new
     if one.overlap is False:
         return f"{new}, made once the old ones are stopped: until they run nothing of it does"
-    if not one.behind:
-        return f"{new}, beside the old ones until these are taken away"
-    steps = [
-        f"{step.weight} %"
-        + (f" for {duration_text(step.hold_seconds)}" if step.hold_seconds else "")
-        for step in one.rollout
-    ]
-    kept = (
-        f", the old ones kept for {duration_text(one.keep_old_seconds)}"
-        if one.keep_old_seconds
-        else ""
+    return f"{new}, beside the old ones" + (
+        f", which are {stay}" if stay else " until these are taken away"
     )
-    return f"{new}, turned in behind {one.behind} at {', then '.join(steps) or 'once'}{kept}"
 
 
 def show_plan(app: App, journal: Journal | None, request: Request, *, as_json: bool) -> None:

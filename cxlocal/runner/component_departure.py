@@ -85,9 +85,7 @@ def _as_made(site: Site, found: Sequence[Made]) -> Component:
     own = bool(known) and _may_ask(site, component, found)
     # What no tool is to be asked for stands behind nothing that is here.
     behind = component.behind or ("" if own else component.name)
-    return msgspec.structs.replace(
-        component, options=one.options, behind=behind, keep_old_seconds=0
-    )
+    return msgspec.structs.replace(component, options=one.options, behind=behind)
 
 
 def _may_ask(site: Site, component: Component, found: Sequence[Made]) -> bool:

@@ -19,10 +19,10 @@ from cxlocal.plan.types import Component
 from cxlocal.processes.child import End
 from cxlocal.runner import component_record as recorded
 from cxlocal.runner.admission import begin
-from cxlocal.runner.component_apply import apply_one, fallen, told_to_raise
+from cxlocal.runner.component_apply import InPlace
 from cxlocal.runner.component_departure import half_applied, leaving, refuse_departed
 from cxlocal.runner.component_itself import Former, OwnRotation, look_back, own_rotations
-from cxlocal.runner.component_look import SERVING_SECONDS, Halt, Looked, Lookout, with_strangers
+from cxlocal.runner.component_look import Halt, Looked, Lookout, with_strangers
 from cxlocal.runner.component_preview import Foreseen, preview
 from cxlocal.runner.component_rotation import CLEARING, Rotation, Stands
 from cxlocal.runner.component_way_back import WayBack, refuse_lost_turn
@@ -54,17 +54,18 @@ class Deployment:
         self.uri = ""
         self.looked = Looked({})
         self._lookout = Lookout(site, self._flag)
+        self._in_place = InPlace(site, self.details, self._say)
         self._known = 0
         self._id = ""
         self._before: dict[str, tuple[Former | None, str]] = {}
         """What serves of those that rotate themselves, and why it could not be applied again."""
-        self._fallen: list[Component] = []
-        """Balancers that do not run: they are applied before anything is turned."""
-        self._raised: list[Component] = []
         self.foreseen: list[Foreseen] = []
         """What changing the mutable ones would come to."""
         self.former: dict[str, tuple[Made, ...]] = {}
-        """On the way back: instances of that version that still stand and are well, by component."""
+        """On the way back: instances of that version that are kept and are well, by component; of a repair, those
+        that serve."""
+        self.agrees = False
+        """Of a repair: what serves is what the record says."""
 
     def carry_out(self) -> Generator[Launch, End, Worked]:
         """All of it. What keeps it from beginning is refused; then nothing was changed."""
@@ -74,7 +75,8 @@ class Deployment:
         outcome, reason = Outcome.SUCCESS, ""
         try:
             yield from self.prepare()
-            outcome, reason = yield from self._change()
+            if not self.agrees:
+                outcome, reason = yield from self._change()
         except Refused as problem:
             outcome, reason, refused = Outcome.FAILURE, words_of(problem), problem
         except Halt as halt:
@@ -95,18 +97,21 @@ class Deployment:
         self._known = recorded.known_turn(journal, name, site.instance, granted)
         shown = (*self.looked.balancers.values(), *self.looked.itself.values())
         fences = [one.turn for one in shown]
-        site.turn = granted or 1 + max([self._known, *fences])
+        known = self._known
+        site.turn = granted or 1 + max([known, *fences])
         self._refuse_unknown_turn(max(fences, default=0))
+        self._in_place.look(self.looked)
         if site.work.repair:
             self.former = self._lookout.shown(self.looked)
+            agrees = self._lookout.agrees(self.looked, self.former, known)
+            self.agrees = agrees and not self._in_place.fallen
         elif site.work.back:
             self.former = yield from self._lookout.former(self.looked)
-        self._fallen = fallen(site, self.looked)
-        stays = [one for one in self.mutable if one not in self._fallen]
-        names = ", ".join(one.name for one in stays if site.can(one, "apply"))
-        if self.former and names and site.work.back:
-            site.work.voice.note(f"what was changed in place stays as it is: {names}")
-        needed = [one for one in site.components if one.rotates_itself or not self.former]
+            if self._anew:
+                self._in_place.leave()
+            else:
+                self._in_place.say_kept()
+        needed = [one for one in site.components if one.rotates_itself or self._anew]
         if needed and site.work.record.version and not site.work.repair:
             yield from fetch_missing(site.work)
             for one in needed:
@@ -116,6 +121,11 @@ class Deployment:
         if not site.work.back and not site.work.repair:
             refuse_departed(site.work.record, site.stage)
             yield from self._preview()
+
+    @property
+    def _anew(self) -> bool:
+        """Whether something is made or changed, and not only turned to."""
+        return not self.former or len(self.former) < len(self._lookout.replaced)
 
     def _refuse_unknown_turn(self, fence: int) -> None:
         if self.site.work.repair or self.looked.strangers:
@@ -184,14 +194,13 @@ class Deployment:
 
     def _raise(self) -> Generator[Launch, End, None]:
         """Bring back balancers that do not run, and see what they show then. Nothing else was changed yet."""
-        self._raised = told_to_raise(
-            self.site, self._fallen, alone=bool(self.former) or self.site.work.repair
-        )
-        for one in self._raised:
-            yield from apply_one(self.site, one, self._say)
-        for one in self.turned if self._fallen else ():
+        fallen = self._in_place.fallen
+        yield from self._in_place.bring_back(alone=self.site.work.repair or not self._anew)
+        for one in self.turned if fallen else ():
             balancer = self.site.balancer(one)
-            if balancer in self._fallen and self.site.can(balancer, "observe"):
+            if balancer is None or balancer not in fallen:
+                continue
+            if self.site.can(balancer, "observe"):
                 seen = yield from self._lookout.observe(balancer, behind=one, needed=False)
                 self.looked = self.looked.with_balancer(one.name, seen)
 
@@ -206,8 +215,8 @@ class Deployment:
         late = [one for one in behind if not self._lookout.has_balancer(self.looked, one)]
         for one in [one for one in behind if one not in late]:
             yield from self._take_back(one)
-        if not (self.former or self.site.work.repair):
-            yield from self._apply()
+        if self._anew and not self.site.work.repair:
+            yield from self._in_place.apply(self.rotations)
         for one in late:
             yield from self._take_back(one)
         for until in (READY, (Deed.CUTOVER,), (Deed.CUTOVER,)):
@@ -260,8 +269,9 @@ class Deployment:
         )  # fmt: skip
 
     def _leaving(self, component: Component, there: Sequence[Made]) -> Rotation:
+        # Nobody keeps what its component left: it goes with this deployment.
         stands = Stands(
-            serving=tuple(one for one in there if one.serves),
+            serving=tuple(one._replace(keep_seconds=0) for one in there if one.serves),
             left=tuple(one for one in there if not one.serves),
         )
         return Rotation(
@@ -277,7 +287,11 @@ class Deployment:
         shown = self.looked.balancers.get(rotation.component.name)
         serving = {one.id for one in rotation.stands.serving}
         turned = shown and {one.id for one in shown.resources if one.weight} != serving
-        if turned and serving and self.site.balancer(rotation.component) not in self._fallen:
+        if (
+            turned
+            and serving
+            and self.site.balancer(rotation.component) not in self._in_place.fallen
+        ):
             balancer = rotation.component.behind or rotation.component.name
             self._flag(
                 "other-weights",
@@ -297,34 +311,17 @@ class Deployment:
             return None
         return (yield from self._lookout.observe(balancer, behind=rotation.component, needed=False))
 
-    def _apply(self) -> Generator[Launch, End, None]:
-        """Change what is changed in place; what serves must be as well afterwards as it was before."""
-        old = [one for one in self.rotations if one.stands.serving]
-        well = []
-        for one in old if self.mutable else ():
-            if not (yield from self._ask_serving(one, 0.0)).why:
-                well.append(one)
-        changed = False
-        for component in [one for one in self.mutable if one not in self._raised]:
-            changed = (yield from apply_one(self.site, component, self._say)) or changed
-        for one in well if changed else ():
-            said = yield from self._ask_serving(one, SERVING_SECONDS)
-            if said.why:
-                raise Halt(said.outcome, f"what serves is not well any more: {said.why}")
-
-    def _ask_serving(self, rotation: Rotation, within: float) -> Generator[Launch, End, Said]:
-        there = [one.address for one in rotation.stands.serving]
-        return (yield from self.site.probe(rotation.component, there, within_seconds=within))
-
     def _cut_over(self) -> None:
         """The commit point."""
         site = self.site
         site.work.check_turn(site.stage)
         self.uri = self._where()
         after = {one.component.name: list(one.fresh) for one in self.rotations}
+        balanced = [one.component.name for one in self.rotations if one.balancer is not None]
         before = [made for one in self.rotations for made in one.stands.serving]
         recorded.record_cutover(
-            site, after or {site.service: []}, before, first=self._id, uri=self.uri,
+            site, after or {site.service: []}, before, first=self._id,
+            uris=dict.fromkeys(balanced or after or [site.service], self.uri),
             strangers=(
                 *self.looked.strangers,
                 *(each for one in own_rotations(self.rotations) for each in one.strangers),
@@ -425,9 +422,7 @@ class Deployment:
             yield from one.go(Phase.RETURNING, Deed.CUTOVER)
         site.work.check_turn(site.stage)
         before.record(self._id, why)
-        names = ", ".join(one.name for one in self.mutable if site.can(one, "apply"))
-        if names:
-            site.work.voice.note(f"what was changed in place stays as it is: {names}")
+        self._in_place.say_kept()
         shared = self._shared()
         for one in self.rotations:
             one.returned = True
@@ -497,4 +492,6 @@ class Deployment:
 
     def _say(self, flag: Draft) -> None:
         self.site.work.record.record(flag)
-        self.site.work.voice.warn(flag.custom["text"])
+        if not (self.site.work.repair and self.site.work.record.muted):
+            # A repair looks first, and again when it does something: it says what it finds once.
+            self.site.work.voice.warn(flag.custom["text"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -13,10 +13,10 @@ from cxlocal.plan.types import Component
 from cxlocal.processes.child import End
 from cxlocal.projection.functions import in_order
 from cxlocal.runner import component_record as recorded
-from cxlocal.runner.component_rotation import Rotation, Stands
+from cxlocal.runner.component_rotation import Rotation, Stands, alike
 from cxlocal.runner.deployment import known_of, note_observed
 from cxlocal.runner.payer import machine_of
-from cxlocal.runner.placements import live
+from cxlocal.runner.placements import deployment_kind, live
 from cxlocal.runner.resources import Made, is_of_home
 from cxlocal.runner.site import Site
 from cxlocal.runner.work import Launch
@@ -27,6 +27,7 @@ SERVING_SECONDS = 5.0
 """In which what serves, or is to serve again, must answer."""
 
 
+NOT_KEPT = "none that served before is kept"
 MADE_HERE = "SELECT 1 FROM run WHERE deliverable = ? AND version = ? LIMIT 1"
 
 
@@ -51,6 +52,8 @@ class Looked(NamedTuple):
     """Instances that no record knows, where a person said to go on with them."""
     itself: Mapping[str, Observed] = MappingProxyType({})
     """What components that rotate themselves said."""
+    idle: frozenset[str] = frozenset()
+    """Instances that stand still or are not well, as their own tool says."""
     away: frozenset[str] = frozenset()
     """Instances that serve in another home, where a person said to go on without them."""
 
@@ -94,12 +97,14 @@ class Lookout:
         site, balancers, returned = self.site, {}, []
         there: dict[str, frozenset[str]] = {}
         strangers: list[Made] = []
+        idle: set[str] = set()
         known = recorded.of_components(site)
         first = not any(one.serves for one in known)
         for one in self.replaced:
             seen = (yield from self.observe(one)) if site.can(one, "observe") else None
             if seen is not None:
                 there[one.name] = frozenset(each.id for each in seen.resources)
+                idle |= {each.id for each in seen.resources if each.healthy is False}
                 gone, unknown = self._compare(one, there[one.name], known)
                 returned += [(one, each) for each in gone]
                 strangers += [
@@ -119,8 +124,10 @@ class Lookout:
                     ]
         itself = yield from self._look_at_itself(known)
         yield from self._look_at_own(itself)
-        away = frozenset(self._away)
-        return Looked(balancers, tuple(returned), there, tuple(strangers), itself, away)
+        return Looked(
+            balancers, tuple(returned), there, tuple(strangers), itself, frozenset(idle),
+            frozenset(self._away),
+        )  # fmt: skip
 
     def _look_at_itself(self, known: Sequence[Made]) -> Generator[Launch, End, dict[str, Observed]]:
         """What components that rotate themselves say they are at, where they were deployed and can tell."""
@@ -205,7 +212,9 @@ class Lookout:
             self._flag(
                 "found-instances",
                 f"{counted(len(found), 'instance')} of {component.name} in {site.environment.name} stood in"
-                f" no journal: {', '.join(found)}",
+                f" no journal: {', '.join(found)}"
+                + "; drained and taken away once the new ones serve"
+                * (not site.work.repair),
             )
         elif found:
             raise Refused(
@@ -270,55 +279,46 @@ class Lookout:
         )
 
     def former(self, looked: Looked) -> Generator[Launch, End, dict[str, tuple[Made, ...]]]:
-        """The instances that served before, by component, where all of them can simply serve again: they stand
-        and are well. Empty otherwise."""
+        """The instances that served before, by component, where they can simply serve again: they are kept, stand
+        and are well. What is made anew is said, with why."""
         site, run = self.site, self.site.work.record.run
         there = recorded.of_components(site)
         former: dict[str, tuple[Made, ...]] = {}
         for one in self.replaced:
             mine = [each for each in there if each.component == one.name and each.run == run]
-            idle = [each for each in mine if each.released_at and not each.serves]
-            # Where old and new must not run at once, they stand still until they are started.
-            addresses = [each.address for each in idle if one.overlap is not False]
-            why = (yield from site.probe(one, addresses, within_seconds=SERVING_SECONDS)).why
-            lost = {each.id for each in idle} - looked.there.get(one.name, frozenset(
-                each.id for each in idle
-            ))  # fmt: skip
-            if lost and not why:
-                why = f"{', '.join(sorted(lost))} is not there any more"
+            before = [each for each in mine if each.released_at and not each.serves]
+            kept = [each for each in before if not each.due]
+            why = NOT_KEPT if not kept else (yield from self._lost(one, kept, looked))
             if why:
                 site.work.voice.note(f"{one.name} is made anew: {why}")
-            if not idle or why:
-                return {}
-            former[one.name] = tuple(idle)
+            else:
+                former[one.name] = tuple(kept)
         return former
 
+    def _lost(
+        self, one: Component, kept: Sequence[Made], looked: Looked
+    ) -> Generator[Launch, End, str]:
+        """Why instances that are kept cannot serve again; empty where they can."""
+        # Where old and new must not run at once, they stand still until they are started.
+        addresses = [each.address for each in kept if one.overlap is not False]
+        why = (yield from self.site.probe(one, addresses, within_seconds=SERVING_SECONDS)).why
+        ids = {each.id for each in kept}
+        lost = ids - looked.there.get(one.name, ids)
+        if lost and not why:
+            why = f"{', '.join(sorted(lost))} is not there any more"
+        return why
+
     def shown(self, looked: Looked) -> dict[str, tuple[Made, ...]]:
-        """The instances of the version that get traffic, by component: they are to be what serves. Raises
-        Refused where none does."""
-        site = self.site
-        there = [*recorded.of_components(site), *looked.strangers]
-        found: dict[str, tuple[Made, ...]] = {}
-        for one in self.replaced:
-            shown = looked.balancers.get(one.name)
-            mine = [each for each in there if each.component == one.name]
-            stands = [each for each in mine if each.id in looked.there.get(one.name, ())]
-            turned = {each.id for each in shown.resources if each.weight} if shown else set()
-            serving = [each for each in stands if each.id in turned] or [
-                each for each in stands if each.serves
-            ]
-            named = [each for each in serving if each.version == site.work.record.version]
+        """The instances of the version that serve, by component. Raises Refused where none does."""
+        version = self.site.work.record.version
+        serving = {one.name: self._serving(one, looked) for one in self.replaced}
+        found = {
+            name: tuple(each for each in made if each.version == version)
+            for name, made in serving.items()
+        }
+        for name, named in found.items():
             if not named:
-                versions = in_order(each.version for each in serving if each.version)
-                raise Refused(
-                    f"no {one.name} of {site.work.record.version} serves in {site.environment.name}",
-                    why=f"what does is of {' and '.join(versions)}"
-                    if versions
-                    else "nothing there gets traffic",
-                    hint=self._way_out(versions, strange=bool(looked.strangers)),
-                    name="not-live",
-                )
-            found[one.name] = tuple(named)
+                raise self._not_live(name, serving, strange=bool(looked.strangers))
         for one in self.itself:
             self._refuse_other(looked, one)
         return found
@@ -329,24 +329,100 @@ class Lookout:
         seen, version = looked.itself.get(component.name), self.site.work.record.version
         if seen is not None and seen.version != version:
             place = self.site.environment.name
+            way = f"cxlocal deploy {quoted(version)} --to {quoted(place)}"
+            if looked.strangers:
+                way = f"cxlocal deploy {quoted(version)} --to {quoted(place)} --unobserved"
             raise Refused(
                 f"{component.name} of {place} is not at {version}",
                 why=f"it says that it is at {seen.version or 'nothing'}",
-                hint=f"cxlocal deploy {quoted(version)} --to {quoted(place)} brings it there",
+                hint=f"{way} brings it there",
                 name="not-live",
             )
 
-    def _way_out(self, versions: Sequence[str], *, strange: bool) -> str:
-        """What works where another version serves than was said: that one, where a run here made it; else new
-        instances in the place of whatever serves."""
+    def _serving(self, one: Component, looked: Looked) -> list[Made]:
+        """What serves of a component, known or not: behind a balancer that can be asked what gets traffic, or, where
+        nothing does, what the record has as serving; of any other what runs and is well."""
+        there = [*recorded.of_components(self.site), *looked.strangers]
+        mine = [each for each in there if each.component == one.name]
+        if one.name not in looked.there:
+            return [each for each in mine if each.serves]
+        stands = [each for each in mine if each.id in looked.there[one.name]]
+        shown = looked.balancers.get(one.name)
+        if shown is None:
+            return [each for each in stands if each.id not in looked.idle]
+        turned = {each.id for each in shown.resources if each.weight}
+        return [each for each in stands if each.id in turned] or [
+            each for each in stands if each.serves
+        ]
+
+    def _not_live(
+        self, name: str, serving: Mapping[str, Sequence[Made]], *, strange: bool
+    ) -> Refused:
+        place, version = self.site.environment.name, self.site.work.record.version
+        versions = in_order(each.version for each in serving[name] if each.version)
+        return Refused(
+            f"no {name} of {version} serves in {place}",
+            why=f"what does is of {' and '.join(versions)}" if versions else "nothing there does",
+            hint=self._way_out(serving, strange=strange),
+            name="not-live",
+        )
+
+    def _way_out(self, serving: Mapping[str, Sequence[Made]], *, strange: bool) -> str:
+        """What works where another version serves than was said: that one, where it does so of every component and
+        a run here made it; else new instances in the place of whatever serves."""
         record, place = self.site.work.record, self.site.environment.name
-        for one in reversed(versions):
+        everywhere = [{each.version for each in made} for made in serving.values()]
+        for one in reversed(in_order(set.intersection(*everywhere) - {"", record.version})):
             if record.journal.one(MADE_HERE, (record.ref.deliverable, one)):
                 return f"cxlocal env repair {quoted(place)} --live {quoted(one)}"
+        runs = [row["version_run"] for row in live(record, self.site.instance)]
         again = f"cxlocal deploy {quoted(record.version)} --to {quoted(place)}"
+        if deployment_kind(record.journal, record.run, runs) == "rolledback":
+            again = f"cxlocal deploy {quoted(record.version)} --to {quoted(place)} --allow-older"
         if not strange:
             return f"{again} makes new ones and turns to them"
         return f"{again} --unobserved makes new ones, turns to them, and takes away what no record knows"
+
+    def agrees(self, looked: Looked, serving: Mapping[str, Sequence[Made]], known: int) -> bool:
+        """Whether what serves is what the record has as live, as far as all of it can be seen, and nothing else stands
+        there but what is kept. ``known``: the greatest turn that the record knows."""
+        site, record = self.site, self.site.work.record
+        rows = live(record, site.instance)
+        if looked.strangers or looked.returned or looked.away or not rows:
+            return False
+        if any(row["version_run"] != record.run or row["disputed"] for row in rows):
+            return False
+        there = recorded.of_components(site)
+        for one in self.replaced:
+            mine = [each for each in there if each.component == one.name]
+            ids = {each.id for each in mine if each.serves}
+            if (
+                one.name not in looked.there
+                or ids & looked.idle
+                or not ids <= looked.there[one.name]
+            ):
+                return False
+            if not all(each.serves or (each.spare and not each.due) for each in mine):
+                return False
+            if ids != {each.id for each in serving[one.name]}:
+                return False
+            if site.balancer(one) is not None and not _is_shown(
+                looked.balancers.get(one.name), ids, known
+            ):
+                return False
+        return all(
+            (seen := looked.itself.get(one.name)) is not None
+            and seen.version == record.version and seen.turn <= known
+            for one in self.itself
+        )  # fmt: skip
+
+
+def _is_shown(shown: Observed | None, ids: Collection[str], known: int) -> bool:
+    """Whether a balancer gives these equal shares and nobody else any, in a turn that is known."""
+    if shown is None or shown.turn > known:
+        return False
+    weights = {each.id: each.weight for each in shown.resources if each.weight}
+    return alike(weights, dict.fromkeys(ids, 1))
 
 
 def what_serves(site: Site) -> Generator[Launch, End, tuple[Observed | None, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from cxlocal.events.belonging import mark_id
 from cxlocal.events.document import Draft
@@ -118,17 +118,17 @@ def stranger(
     )  # fmt: skip
 
 
-def _adopted(site: Site, known: Mapping[str, Component], found: Sequence[Made]) -> list[Draft]:
-    """Strangers become known: nobody's, so they are due unless they serve from now on."""
-    return [
-        run_intended(
-            site.work.record.ref,
-            _intent(site, known[one.component], one.id, "", one.verb, "")._replace(
-                version=one.version, address=one.address, keep_seconds=0
-            ),
-        )
-        for one in found
-    ]
+def _adopted(
+    site: Site, known: Mapping[str, Component], found: Sequence[Made], serving: Collection[str]
+) -> list[Draft]:
+    """Strangers become known. Those of ``serving`` do so from now on; the others are nobody's, so they are due."""
+    drafts = []
+    for one in found:
+        intent = _intent(site, known[one.component], one.id, "", one.verb, "")
+        keep = intent.keep_seconds if one.id in serving else 0
+        intent = intent._replace(version=one.version, address=one.address, keep_seconds=keep)
+        drafts.append(run_intended(site.work.record.ref, intent))
+    return drafts
 
 
 def _intent(
@@ -163,15 +163,17 @@ def _intent(
 
 
 def record_cutover(
-    site: Site, after: Mapping[str, Sequence[str]], before: Sequence[Made], *, first: str, uri: str,
-    strangers: Sequence[Made] = (),
+    site: Site, after: Mapping[str, Sequence[str]], before: Sequence[Made], *, first: str,
+    uris: Mapping[str, str], strangers: Sequence[Made] = (),
 ) -> None:  # fmt: skip
     """The commit point: one row of what is live for each component, which instances serve it, and what it
     replaces, in one transaction. ``after``: instances by component; ``first``: the id that the deployment has
-    had since it began, empty where that was not said; ``strangers``: instances that become known with it."""
+    had since it began, empty where that was not said; ``uris``: where components answer;
+    ``strangers``: instances that become known with it."""
     record, work = site.work.record, site.work
     known = {one.name: one for one in site.components}
-    drafts = _adopted(site, known, strangers)
+    serving = {one for resources in after.values() for one in resources}
+    drafts = _adopted(site, known, strangers, serving)
     turned: list[Turned] = []
     leaving = [
         row["deployment"]
@@ -185,7 +187,7 @@ def record_cutover(
             site.environment,
             service=name,
             artifact=work.artifacts.get(artifact),
-            uri=uri,
+            uri=uris.get(name, ""),
             stage_run=site.stage_run,
             actor=record.actor,
             kind=work.deployment_kind,

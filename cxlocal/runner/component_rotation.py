@@ -194,7 +194,7 @@ class Rotation:
         ]  # fmt: skip
         found += [
             Resource(
-                one.id, serves=old_serves, kept=self.served and self.component.keep_old_seconds > 0,
+                one.id, serves=old_serves, kept=self.served and one.keep_seconds > 0,
                 gone=one.id in self._gone,
             )
             for one in stands.serving
@@ -214,7 +214,7 @@ class Rotation:
 
     def _shows(self, action: Action) -> bool:
         """Whether the balancer shows these shares, in whatever numbers."""
-        return _alike(self._weights, action.weights)
+        return alike(self._weights, action.weights)
 
     def _stopped(self) -> Refused:
         return Refused(
@@ -411,7 +411,7 @@ class Rotation:
         if found.outcome != Outcome.SUCCESS or not isinstance(found.result, Observed):
             return self._unseen(f"{balancer.name} was turned, and cannot be asked", found)
         shown = {one.id: one.weight for one in found.result.resources if one.weight is not None}
-        if not shown or _alike({one: at for one, at in shown.items() if at}, weights):
+        if not shown or alike({one: at for one, at in shown.items() if at}, weights):
             return Said()
         words = f"{balancer.name} says that it was turned, and gives traffic to others"
         return Said(words, Outcome.FAILURE)
@@ -464,7 +464,7 @@ class Rotation:
         return self._there[resource]
 
 
-def _alike(shown: Mapping[str, int], wanted: Mapping[str, int]) -> bool:
+def alike(shown: Mapping[str, int], wanted: Mapping[str, int]) -> bool:
     """Whether weights are the same shares, in whatever numbers."""
     if set(shown) != set(wanted):
         return False

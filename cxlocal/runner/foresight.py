@@ -64,6 +64,8 @@ class Ahead(NamedTuple):
     """Of mutable components."""
     again: Mapping[str, int] = MappingProxyType({})
     """How many instances that served before would serve again, by component."""
+    agrees: bool = False
+    """Of a repair: what serves is what the record says, so that it would change nothing."""
     refusal: CxError | None = None
     """What would refuse it, or end it before anything is changed; None where nothing is known to."""
     not_asked: str = ""
@@ -191,6 +193,7 @@ def _ask_record(work: Work, stages: Iterable[Stage]) -> None:
 def _ask_all(work: Work, stages: Sequence[Stage], supervisor: Supervisor) -> Ahead:
     changes: tuple[Foreseen, ...] = ()
     again: dict[str, int] = {}
+    agrees = True
     for stage in stages:
         refusal: CxError | None = None
         found = _site(work, stage) if _rotates(work.record, stage) else None
@@ -205,9 +208,10 @@ def _ask_all(work: Work, stages: Sequence[Stage], supervisor: Supervisor) -> Ahe
             found.site.log.close()
             changes += tuple(found.foreseen)
             again |= {name: len(made) for name, made in found.former.items()}
+        agrees = agrees and found is not None and found.agrees
         if refusal is not None:
-            return Ahead(changes, again, refusal)
-    return Ahead(changes, again)
+            return Ahead(changes, again, refusal=refusal)
+    return Ahead(changes, again, agrees=agrees)
 
 
 def _rotates(record: RunRecord, stage: Stage) -> bool:

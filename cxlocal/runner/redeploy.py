@@ -256,7 +256,7 @@ def _ship(
         stages = [replace(stage, retries=0) for stage in stages]
         listen(record.journal, source)
         record.record(*record.restricted_drafts(source.manager.left_out))
-        before = tuple(row["version"] for row in live(record, order.environment))
+        before = versions_live(record, order.environment)
         outcomes: dict[str, Outcome] = {}
         with Supervisor(machine.clock) as supervisor:
             for stage in stages:
@@ -275,8 +275,13 @@ def _ship(
     return Shipped(
         record.run, record.ref.deliverable, record.version, order.environment, worst, outcomes,
         work.uris.get(order.environment, ""), before,
-        tuple(row["version"] for row in live(record, order.environment)),
+        versions_live(record, order.environment),
     )  # fmt: skip
+
+
+def versions_live(record: RunRecord, environment: str) -> tuple[str, ...]:
+    """What is live there by the record, each version once."""
+    return tuple(dict.fromkeys(row["version"] for row in live(record, environment)))
 
 
 def again(record: RunRecord, order: Order) -> str:

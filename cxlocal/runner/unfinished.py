@@ -17,7 +17,12 @@ SELECT u.*, (SELECT group_concat(version, ' or ') FROM (SELECT n.version FROM de
     WHERE n.deliverable = u.deliverable AND n.instance = u.instance AND n.service = u.service
     GROUP BY n.version ORDER BY min(n.since))) AS live,
   (SELECT max(n.disputed) FROM deployments_now n WHERE n.deliverable = u.deliverable
-    AND n.instance = u.instance AND n.service = u.service) AS disputed
+    AND n.instance = u.instance AND n.service = u.service) AS disputed,
+  u.state IN ('failed', 'cancelled') AND EXISTS (SELECT 1 FROM deployment_attempt a
+    WHERE a.id = u.deployment AND a.turn > 0)
+  AND EXISTS (SELECT 1 FROM resource r WHERE r.run = u.run AND r.deployment = u.deployment)
+  AND NOT EXISTS (SELECT 1 FROM resource r WHERE r.run = u.run AND r.deployment = u.deployment
+    AND r.gone_at IS NULL) AS taken_back
 FROM deployments_unfinished u WHERE (:name IS NULL OR u.deliverable = :name)
   AND (:place IS NULL OR u.instance = :place) ORDER BY u.deliverable, u.environment, u.since
 """
@@ -69,7 +74,9 @@ def telling(found: list[dict[str, Any]]) -> list[str]:
         live = f"{one['live']} is live" if one["live"] else "nothing is live"
         disputed = "it is disputed whether " if one["disputed"] else ""
         lines.append(f"{place}: {disputed}{live}, {_words(one)}, {one['since']}{why}")
-        if one["state"] != "under way":
+        if one["taken_back"] and one["live"] and not one["disputed"]:
+            lines.append(f"  all that it made was taken away; {one['live']} serves on")
+        elif one["state"] != "under way":
             lines.append(
                 f"  'cxlocal rollback {quoted(one['environment'])}' puts back what was well;"
                 f" 'cxlocal deploy {quoted(one['version'])} --to {quoted(one['environment'])}' tries again"

@@ -177,6 +177,9 @@ class World:
         """Why nothing can be checked out."""
         self.lacks_bytes = False
         self.sick: set[str] = set()
+        """Instances that their tool calls not well, or that stand still."""
+        self.secret: tuple[tuple[str, str], ...] = ()
+        """What the database says in secret."""
         self.unreached: set[str] = set()
         """Hosts that nobody can reach now."""
         self.destroys = False
@@ -273,7 +276,12 @@ class World:
         elif verb == "observe":
             return Observed(
                 resources=tuple(
-                    ObservedResource(id=k, version=v, address=self.shown(component, k))
+                    ObservedResource(
+                        id=k,
+                        version=v,
+                        address=self.shown(component, k),
+                        healthy=False if k in self.sick else None,
+                    )
                     for k, v in self.running.items()
                     if self.made.get(k, component.name) == component.name
                 )
@@ -346,7 +354,8 @@ class ToySite(Site):
         yield from self._stop(what, "after")
         if isinstance(result, str):
             return ToolOutcome(Outcome.FAILURE, result, None, (), (), "")
-        return ToolOutcome(Outcome.SUCCESS, "", result, (), (), "")
+        secrets = dict(self.world.secret) if verb == "apply" else {}
+        return ToolOutcome(Outcome.SUCCESS, "", result, (), (), "", secrets)
 
     def _look_whether_said(self) -> None:
         """Whoever comes after a kill has to know that something may have been applied."""
@@ -419,6 +428,8 @@ class Machine:
         # Nobody pulls a plug here, and a disk that is busy would make this slow.
         self.journal.connection.execute("PRAGMA synchronous = OFF")
         self.said: list[str] = []
+        self.refused: CxError | None = None
+        """What refused the last deployment."""
         self.number = 0
 
     def begin(self, version: str) -> RunRecord:
@@ -490,9 +501,12 @@ class Machine:
             worked = Worked(Outcome.ERROR, str(problem), now, now)
         finally:
             site.log.close()
-        record.stage_finished(stage, attempt, worked.outcome, worked.reason, started_ms=now)
+        record.stage_finished(
+            stage, attempt, worked.outcome, worked.reason, started_ms=now, details=worked.details
+        )
         if door.turns is not None and door.turn is not None:
             door.turns.give_back(record, door.turn)
+        self.refused = worked.refused
         if worked.refused is not None:
             return worked.refused.name
         return str(worked.outcome)

@@ -168,7 +168,7 @@ def test_at_every_step_every_fault(tmp_path: Path) -> None:
 
 
 def test_the_gap_is_said() -> None:
-    [line] = told_turns(resolve(parse(WORKERS)), "production", {})
+    [line] = told_turns(resolve(parse(WORKERS)), "production", {}, {"web": 0})
     assert line == (
         "web in production: 2 new instances, made once the old ones are stopped: until they run nothing of it"
         " does"

@@ -510,7 +510,7 @@ def test_what_rotates_itself_comes_last_but_for_what_needs_it(needs: str, order:
 
 
 def test_it_is_told_before() -> None:
-    lines = told_turns(bound(ITSELF), "production", {})
+    lines = told_turns(bound(ITSELF), "production", {}, None)
     assert (
         "shop in production: applied when all others are ready; what serves is applied again where the"
         " deployment fails"

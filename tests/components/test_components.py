@@ -47,8 +47,10 @@ def test_a_rollback_turns_weights_while_the_old_ones_are_kept(desk_shop: Any) ->
     assert set(shop.serving.values()) == {"0.1.2"} and len(shop.running) == 4, "two went"
     assert set(first) < set(shop.running)
     (shop.desk / "web" / next(iter(first))).unlink()
+    (shop.desk / "db").unlink()
     done = shop.command("rollback", "production")
-    assert done.code == 0, done.err
+    assert done.code == 0 and "what was changed in place stays as it is: db" in done.err, done.err
+    assert not (shop.desk / "db").exists() and set(shop.serving.values()) == {"0.1.0"}
 
 
 def test_what_was_cut_off_with_traffic_is_left_by_reap(desk_shop: Any) -> None:
@@ -244,6 +246,10 @@ def test_another_day_deploys_what_a_run_made(desk_shop: Any) -> None:
     done = shop.command("env", "repair", "production", "-m", "a machine burnt")
     assert done.code == 0, done.err
     assert shop.running == shop.serving == before, "the stray one is taken away"
+    known = shop.query("SELECT count(*) FROM event")
+    again = shop.command("env", "repair", "production")
+    assert again.code == 0 and "as the record says; nothing was changed" in again.err
+    assert shop.query("SELECT count(*) FROM event") == known and shop.serving == before
     gone = shop.command("env", "destroy", "production", "--yes")
     assert gone.code == 0, gone.err
     assert shop.running == {} and "db stands: commands has no destroy" in gone.err

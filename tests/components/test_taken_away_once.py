@@ -210,10 +210,19 @@ def test_nothing_is_taken_away_beside_a_deployment(
 
 
 def test_what_serves_again_since_it_was_found_to_be_due_is_left_alone(desk_shop: Any) -> None:
-    """``env reap`` has found two to be due, and is at the first of them when a way back puts the second to use."""
+    """``env reap`` has found two to be due, and is at the first of them when a repair puts the second to use, on a
+    person's word: a way back counts on none that is due."""
     shop = desk_shop
     waits = shop.desk / "waits"
-    verbs = {"create": WEB["create"], "remove": SAYS + WEB["remove"]}
+    at_place = '"$DESK/at/$CXLOCAL_INSTANCE"'
+    verbs = {
+        "create": f"{WEB['create']}; mkdir -p {at_place}; touch {at_place}/$CXLOCAL_RESOURCE",
+        "remove": SAYS + WEB["remove"],
+        "observe": WEB["observe"].replace(
+            'for one in "$DESK"/web/*; do',
+            f'for one in {at_place}/*; do one="$DESK/web/${{one##*/}}"',
+        ),
+    }
     staging = (
         'stage = { kind = "deploy", environment = "staging", needs = ["live"] }\n[environments]\n'
     )
@@ -234,7 +243,7 @@ def test_what_serves_again_since_it_was_found_to_be_due_is_left_alone(desk_shop:
     [at] = [one.partition(" ")[2] for one in removed(shop)]
     [place] = shop.query("SELECT instance FROM resources_now WHERE resource = ?", at)
     [other] = {"production", "staging"} - {place}
-    done = shop.command("rollback", other, "--to", "0.1.0", "-m", "back")
+    done = shop.command("env", "repair", other, "--live", "0.1.0", "-m", "it serves")
     assert done.code == 0, done.err
     waits.unlink()
     assert reap.wait(timeout=50) == 0

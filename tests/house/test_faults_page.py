@@ -21,6 +21,8 @@ FAULTS = {
     "Killed while new instances have the traffic, and `env reap` comes first",
     "A machine that deploys stands still, and another one goes on",
     "The journal of who deployed is lost",
+    "An environment is repaired that needs none, or a way back is advised that does",
+    "Only some of the instances that served before are still kept at a rollback",
     "A deployment of components fails, is killed or cancelled at any step",
     "The turn is taken from a machine that waits",
     "A verb of a component says no, or breaks",
