@@ -17,7 +17,7 @@ COMMITS_OF_ONE_STAGE = 9
 GIT_PROGRAMS = {"in-place": 8, "checkout": 10}
 """docs/decisions/0115: each is counted there. Fewer are welcome; more want a reason."""
 
-MODULES = {"ours": 215, "all": 394}
+MODULES = {"ours": 217, "all": 396}
 """Loaded by a run of one command in the library's own words: its own, and with Python and libraries."""
 STATEMENTS = {"once": 318, "a stage": 17}
 """Of SQL, in journal and store, with what triggers do."""
