@@ -28,14 +28,16 @@ PYTHON_DAEMON = (
     "import os, signal, sys\n"
     "if os.fork(): os._exit(0)\n"
     "os.setsid()\n"
+    "middle = os.getpid()\n"
     "if os.fork(): os._exit(0)\n"
+    "while os.getppid() == middle: pass\n"
     "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
     "os.closerange(0, 3)\n"
     "open(sys.argv[1] + '.new', 'w').write(f'{os.getpid()}\\n')\n"
     "os.rename(sys.argv[1] + '.new', sys.argv[1])\n"
     "while True: signal.pause()\n"
 )
-"""As books tell it, and deaf."""
+"""As books tell it, and deaf; it says its number once it is an orphan."""
 
 SLEEP = "sh -c 'echo $$ > PID.new; mv PID.new PID; exec sleep 100'"
 QUIET = "</dev/null >/dev/null 2>&1"
