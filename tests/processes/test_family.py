@@ -205,7 +205,9 @@ def test_both_ways_to_look_see_the_same(by_ps: bool) -> None:
     child = subprocess.Popen(["sleep", "60"], env={**ENV, MARK: f"{'0' * 32}:{token}"},
                              start_new_session=True)  # fmt: skip
     try:
-        time.sleep(0.05)
+        deadline = time.monotonic() + 20
+        while Path(f"/proc/{child.pid}/comm").read_text() != "sleep\n":
+            assert time.monotonic() < deadline, "it does not become the program"
         (found,) = [one for one in family.snapshot(by_ps=by_ps) if token in one.marks]
         assert (found.pid, found.parent, found.group) == (child.pid, os.getpid(), child.pid)
         assert (found.session, found.name) == (child.pid, "sleep")
