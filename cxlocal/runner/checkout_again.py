@@ -23,7 +23,9 @@ def fill(found: Workspace, record: RunRecord) -> Workspace:
         found = found._replace(key_contents=_key_contents(record, found))
         if record.version:
             stamp(record.plan, found.project, record.version)
-    except BaseException:
+    except (
+        BaseException
+    ):  # A signal, too, leaves no half checkout that somebody takes for a whole one.
         if not found.in_place:
             discard(found)
         raise

@@ -210,15 +210,11 @@ class Deployment:
             self._itself(one) if one.rotates_itself else self._rotation(one) for one in self.turned
         ]
         self.leaving = [self._leaving(*one) for one in leaving(self.site)] if self.lasting else []
-        # A repair turns to what serves first: the rest goes once that is recorded.
-        behind = self.rotations if not self.site.work.repair else []
-        late = [one for one in behind if not self._lookout.has_balancer(self.looked, one)]
-        for one in [one for one in behind if one not in late]:
+        for one in self.rotations if not self.site.work.repair else ():
+            # A repair turns to what serves first: the rest goes once that is recorded.
             yield from self._take_back(one)
         if self._anew and not self.site.work.repair:
             yield from self._in_place.apply(self.rotations)
-        for one in late:
-            yield from self._take_back(one)
         for until in (READY, (Deed.CUTOVER,), (Deed.CUTOVER,)):
             for one in self.rotations:
                 if until == READY and one.component.rotates_itself:

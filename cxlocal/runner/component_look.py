@@ -13,7 +13,7 @@ from cxlocal.plan.types import Component
 from cxlocal.processes.child import End
 from cxlocal.projection.functions import in_order
 from cxlocal.runner import component_record as recorded
-from cxlocal.runner.component_rotation import Rotation, Stands, alike
+from cxlocal.runner.component_rotation import Stands, alike
 from cxlocal.runner.deployment import known_of, note_observed
 from cxlocal.runner.payer import machine_of
 from cxlocal.runner.placements import deployment_kind, live
@@ -264,18 +264,6 @@ class Lookout:
             " it can be neither seen nor ended",
             hint=f"deploy from there; to let it serve here instead, and end it there: {again} --unobserved",
             name="lives-elsewhere",
-        )
-
-    def has_balancer(self, looked: Looked, rotation: Rotation) -> bool:
-        """Whether what spreads over a component may be there: one that somebody took away gives nobody anything, and
-        has to be made before it is told of weights."""
-        one = rotation.balancer
-        return (
-            one is None
-            or one.is_given
-            or not self.site.can(one, "destroy")
-            or looked.balancers.get(rotation.component.name) is not None
-            or recorded.standing_of(self.site, one) is not None
         )
 
     def former(self, looked: Looked) -> Generator[Launch, End, dict[str, tuple[Made, ...]]]:

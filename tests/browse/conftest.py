@@ -130,31 +130,34 @@ def pictured() -> ModuleType:
     return load("cxlocal_test_pictured", TESTS / "browse" / "pictured.py")
 
 
+def built(folders: pytest.TempPathFactory, name: str, build: Callable[[Path], Journal]) -> Path:
+    """The file of a journal that is built and closed."""
+    folder = folders.mktemp(name)
+    build(folder).close()
+    return folder / "journal.db"
+
+
 @pytest.fixture(scope="session")
 def small_file(
     pictured: ModuleType, journals: ModuleType, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    folder = tmp_path_factory.mktemp("small")
-    pictured.build_small(journals, folder).close()
-    return folder / "journal.db"
+    return built(tmp_path_factory, "small", lambda folder: pictured.build_small(journals, folder))
 
 
 @pytest.fixture(scope="session")
 def hostile_file(
     pictured: ModuleType, journals: ModuleType, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    folder = tmp_path_factory.mktemp("hostile")
-    pictured.build_hostile(journals, folder).close()
-    return folder / "journal.db"
+    return built(
+        tmp_path_factory, "hostile", lambda folder: pictured.build_hostile(journals, folder)
+    )
 
 
 @pytest.fixture(scope="session")
 def outage_file(
     pictured: ModuleType, journals: ModuleType, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    folder = tmp_path_factory.mktemp("outage")
-    pictured.build_outage(journals, folder).close()
-    return folder / "journal.db"
+    return built(tmp_path_factory, "outage", lambda folder: pictured.build_outage(journals, folder))
 
 
 @pytest.fixture(scope="session")
@@ -162,9 +165,10 @@ def open_file(
     pictured: ModuleType, journals: ModuleType, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A journal with a run that is under way now."""
-    folder = tmp_path_factory.mktemp("open")
-    pictured.build_open(journals, folder, int(time.time() * 1000)).close()
-    return folder / "journal.db"
+    now_ms = int(time.time() * 1000)
+    return built(
+        tmp_path_factory, "open", lambda folder: pictured.build_open(journals, folder, now_ms)
+    )
 
 
 @pytest.fixture(scope="session")

@@ -190,6 +190,11 @@ class World:
         """What must never be, and was."""
         self.machines = [Machine(self, name) for name in ("one", "two")]
 
+    def pass_seconds(self, seconds: float) -> None:
+        """It is later by so much, in stories whose clock is moved by hand."""
+        assert isinstance(self.clock, Hand)
+        self.clock.ms += round(seconds * 1000)
+
     def close(self) -> None:
         for machine in self.machines:
             machine.journal.close()
@@ -410,7 +415,7 @@ class ToyWork(Work):
 def toy_work(record: RunRecord, home: Path, voice: Any, *, back: bool) -> Work:
     """What a deployment needs, without a checkout."""
     work = ToyWork(
-        record=record, manager=None, workspace=SimpleNamespace(folder=home),  # type: ignore[arg-type]
+        record=record, manager=None, workspace=SimpleNamespace(folder=home),  # type: ignore[arg-type]  # all that is asked of it
         environ={}, voice=voice, secrets={}, readers={},
     )  # fmt: skip
     work.back = back

@@ -151,7 +151,7 @@ def test_a_balancer_that_fell_is_brought_back_and_the_rest_stays(
     assert "lb apply" in asked and "db apply" not in asked and STAYS in first.said
     # What the database said is known to the next one as well.
     known = first.journal.one("SELECT id FROM run WHERE version = '0.1.1'")
-    world.clock.ms += 3_700_000  # type: ignore[attr-defined]
+    world.pass_seconds(3700)
     world.used &= set(world.weights)
     again = first.deploy("0.1.1", record=RunRecord.attach(first.journal, known["id"]), back=True)
     asked, ended = asked_of(again)
@@ -178,7 +178,7 @@ def test_instances_are_kept_as_long_as_their_own_file_says(
     first, old = two(world, files[after])
     was = [one for one, v in world.running.items() if v == "0.1.0" and world.made[one] == name]
     assert bool(was) is (before != "0s"), "who is to go at once is gone at once"
-    world.clock.ms += seconds * 1000  # type: ignore[attr-defined]
+    world.pass_seconds(seconds)
     if seconds:
         world.used -= set(was)  # longer than any request takes
     rows = [one for one in reaping.standing(first.journal) if one.id in was]

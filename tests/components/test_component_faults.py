@@ -305,7 +305,7 @@ def reap(
         here.setattr(payer, "find_tool", lambda manager, name: tool)
         here.setattr(recovery, "_manager", lambda machine: None)
         doors = PlaceDoors(machine.journal, None, "env reap", machine.said.append)
-        return recovery.pay_due(machine.journal, place, doors=doors)  # type: ignore[arg-type]
+        return recovery.pay_due(machine.journal, place, doors=doors)  # type: ignore[arg-type]  # no more of a machine is asked
 
 
 UNENDED = "SELECT id FROM run WHERE finished_at IS NULL"

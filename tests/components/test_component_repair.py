@@ -178,7 +178,7 @@ def _turn(world: World) -> None:
 
 
 def _kept_too_long(world: World) -> None:
-    world.clock.ms += 3_600_000  # type: ignore[attr-defined]
+    world.pass_seconds(3600)
 
 
 CHANGES: list[tuple[Callable[[World], None], bool]] = [

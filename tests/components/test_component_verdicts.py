@@ -125,7 +125,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         scratch.mkdir(exist_ok=True)
         return scratch
 
-    work.workspace = SimpleNamespace(scratch=make)  # type: ignore[assignment]
+    work.workspace = SimpleNamespace(scratch=make)  # type: ignore[assignment]  # all that is asked of it
     log = StageLog.create(machine.home / "logs", "live", masker=work.masker)
     yield RealSite(work, record.plan.stage("live"), 1, machine.home, log, {})
     log.close()

@@ -164,7 +164,7 @@ def site_of(both: Both) -> Site:
         scratch.mkdir(exist_ok=True)
         return scratch
 
-    work.workspace = SimpleNamespace(scratch=make)  # type: ignore[assignment]
+    work.workspace = SimpleNamespace(scratch=make)  # type: ignore[assignment]  # all that is asked of it
     work.doors["production"] = both.door
     log = StageLog.create(machine.home / "logs", "live", masker=work.masker)
     return RealSite(work, both.record.plan.stage("live"), 1, machine.home, log, {})

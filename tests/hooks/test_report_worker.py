@@ -75,7 +75,7 @@ def cxlocal_register_report_readers():
 """
 """Each report is the expression that its reader is to carry out."""
 PLACE = PluginPlace("odd_readers", "odd.py", CODE)
-ODD = {"odd": FoundReader(Any, PLACE, shipped=False)}  # type: ignore[arg-type]
+ODD = {"odd": FoundReader(Any, PLACE, shipped=False)}  # type: ignore[arg-type]  # found here, read in the worker
 
 
 class Kept:

@@ -309,8 +309,8 @@ ORIGINS = [
     # address, further configuration of the repository, what the checkout has
     ("../remote.git", [], "{desk}/remote.git"),
     ("./remote.git", [], "{desk}/work/remote.git"),
-    ("/srv/git/x.git", [], "/srv/git/x.git"),
-    ("file:///srv/git/x.git", [], "file:///srv/git/x.git"),
+    ("/repositories/x.git", [], "/repositories/x.git"),
+    ("file:///repositories/x.git", [], "file:///repositories/x.git"),
     ("https://example.org/x.git", [], "https://example.org/x.git"),
     ("https://me:secret@example.org/x.git", [], "https://example.org/x.git"),
     ("git@example.org:acme/x.git", [], "git@example.org:acme/x.git"),

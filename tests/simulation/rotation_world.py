@@ -372,21 +372,25 @@ class World:
         """It forgets its weights; the turn was written down."""
         self.weights = {}
 
-    def check_end(self) -> None:
-        """All is over and everybody has heard of everything: one version serves, nothing is forgotten."""
+    def agreed(self) -> tuple[str, ...]:
+        """What both machines say serves. Raises Broken where they differ, or where something else is left in their record."""
         first, second = self.machines
         if set(first.log) != set(second.log):
             raise Broken("the machines know different things")
         serving = first.log.live().resources
         if second.log.live().resources != serving:
             raise Broken("the machines say different things")
+        if set(first.log.made()) - first.log.gone() != set(serving):
+            raise Broken("the record holds what is not there")
+        return serving
+
+    def check_end(self) -> None:
+        """All is over and everybody has heard of everything: one version serves, nothing is forgotten."""
+        serving = self.agreed()
         if self.weights != shares(serving, (), 100):
             raise Broken(f"{self.weights} is not what the record says: {serving}")
         if self.running != set(serving):
             raise Broken(f"forgotten: {sorted(self.running ^ set(serving))}")
         if self.at_work != set(serving):
             raise Broken(f"{sorted(self.at_work)} is at work, and {sorted(serving)} should be")
-        known, gone = first.log.made(), first.log.gone()
-        if set(known) - gone != set(serving):
-            raise Broken("the record holds what is not there")
         self.check_traffic()

@@ -44,7 +44,7 @@ class TestPostgresql(ComponentContract):
     def _server(self, postgresql: Databases) -> Iterator[None]:
         self.server = postgresql.server
         server = f"postgresql://postgres@127.0.0.1:{self.server.port}/postgres"
-        self.with_table = {**options("postgresql"), "server": server}  # type: ignore[misc]
+        self.with_table = {**options("postgresql"), "server": server}  # type: ignore[misc]  # of this instance alone
         yield
 
     def prepare(self, bench: Bench) -> None:
@@ -98,7 +98,7 @@ class TestPostgresql(ComponentContract):
         self.server.sql("CREATE ROLE nobody LOGIN")
         try:
             server = self.server.url("postgres").replace("://postgres@", "://nobody@")
-            self.with_table = {**self.with_table, "server": server}  # type: ignore[misc]
+            self.with_table = {**self.with_table, "server": server}  # type: ignore[misc]  # of this instance alone
             ran = self._run(bench, verb)
             assert ran.outcome.outcome == "failure" and "Traceback" not in story(ran)
             assert (
